@@ -1,0 +1,76 @@
+# Every target sets itself up: it needs Linux on x86_64, Python 3.11, pip and git, and installs the rest into this folder.
+UV_VERSION := 0.13.9
+UV := .tools/uv-$(UV_VERSION)/bin/uv
+READY := .venv/.ready
+CONFIG ?= pipeline/configs/reference.yaml
+ARGS ?=
+
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run validate doctor test lint check format benchmark lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Create .venv from uv.lock (every other target does it when needed)
+
+run: $(READY) ## Run the pipeline: CONFIG=file.yaml, ARGS="--set trainer.num_epochs=1"
+	@.venv/bin/sluice run $(CONFIG) $(ARGS)
+
+validate: $(READY) ## Check a config without running it: CONFIG=file.yaml
+	@.venv/bin/sluice validate $(CONFIG) $(ARGS)
+
+doctor: $(READY) ## Check this machine
+	@.venv/bin/sluice doctor
+
+test: $(READY) ## Run all tests: ARGS="-m 'not e2e'" for the quick ones
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check format, lint, types, imports and the lock
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(UV) lock --check --quiet
+
+check: lint test ## Everything that CI runs
+
+format: $(READY) ## Format the code and fix what ruff can fix
+	@.venv/bin/ruff check --fix --quiet .
+	@.venv/bin/ruff format .
+
+benchmark: $(READY) ## Time sluice beside a plain stock TFX pipeline
+	@.venv/bin/python tests/benchmarks/compare.py $(ARGS)
+
+lock: $(UV) ## Resolve the dependencies again and write uv.lock
+	@$(UV) lock --python 3.11
+
+clean: ## Remove .venv, the tools and the caches; keeps output/
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+
+# The first of python3.11, python3 and python that is a Python 3.11; `make run PYTHON=...` names another.
+PYTHON = $(shell for python in python3.11 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+$(UV):
+	@test "$$(uname -sm)" = "Linux x86_64" || { \
+		echo "Sluice needs Linux on x86_64 (TFX's native wheels exist for nothing else); this is $$(uname -sm)." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { \
+		echo "Sluice needs Python 3.11 and found none; if it is not on the PATH: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "Sluice needs Python 3.11; $(PYTHON) is not." >&2; exit 1; }
+	@"$(PYTHON)" -m pip --version >/dev/null 2>&1 || { \
+		echo "Sluice needs pip for $(PYTHON), to install uv into this folder." >&2; exit 1; }
+	@echo "Installing uv $(UV_VERSION) into .tools ..."
+	@rm -rf .tools
+	@"$(PYTHON)" -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
+
+$(READY): $(UV) pyproject.toml uv.lock
+	@echo "Installing the locked packages into .venv (once, 1 to 3 minutes, about 3 GB) ..."
+	@$(UV) sync --frozen --quiet --python "$(or $(PYTHON),3.11)"
+	@touch $(READY)

@@ -1,0 +1,1 @@
+"""ExampleGen: reads the data and splits it into train and eval examples."""

@@ -1,0 +1,132 @@
+"""The Trainer component's module file: TFX calls `run_fn`. Runs in the Trainer's process."""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.dsl.io import fileio
+
+from components.trainer.export import export_model
+from components.trainer.model import build_model
+from schema import FeatureRoles, transformed_name
+
+TRAINING_TRACE_FILE = "training_trace.json"
+_PARSE_BATCH_SIZE = 4096
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Fits the model and writes what TFX expects.
+
+    Args:
+        fn_args: Of which are read `train_files` and `eval_files` (transformed examples), `transform_output`, and
+            `custom_config` with `roles` and `hyperparameters`. Writes the SavedModel to `serving_model_dir` and the
+            figures of each epoch to `model_run_dir`.
+
+    Raises:
+        ValueError: If a split has no rows, or the loss does not stay finite.
+    """
+    roles = FeatureRoles(**fn_args.custom_config["roles"])
+    hyperparameters = dict(fn_args.custom_config["hyperparameters"])
+    seed, num_epochs = hyperparameters.pop("seed"), hyperparameters.pop("num_epochs")
+    batch_size = hyperparameters.pop("batch_size")
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+    tft_output = tft.TFTransformOutput(fn_args.transform_output)
+    feature_spec = tft_output.transformed_feature_spec()
+    label_key = transformed_name(roles.label)
+    train = load_rows(fn_args.train_files, feature_spec, label_key)
+    validation = load_rows(fn_args.eval_files, feature_spec, label_key)
+
+    model = build_model(
+        list(map(transformed_name, roles.numeric)), len(roles.class_names), **hyperparameters
+    )
+    trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE))
+    model.fit(
+        tf.data.Dataset.from_tensor_slices(train)
+        .shuffle(len(train[1]), seed=seed)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE),
+        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE),
+        epochs=num_epochs,
+        verbose=0,
+        callbacks=[trace],
+    )
+    export_model(model, tft_output, roles, fn_args.serving_model_dir)
+
+
+def load_rows(
+    file_patterns: Sequence[str], feature_spec: Mapping[str, Any], label_key: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Reads a split of transformed examples into memory, in an order that depends on the rows alone.
+
+    Beam does not promise an order of rows or shards, and training must not depend on it.
+
+    Args:
+        file_patterns: Patterns of gzipped TFRecord files.
+        feature_spec: Spec of every transformed feature, label included.
+        label_key: Name of the transformed label.
+
+    Returns:
+        One `[num_rows, 1]` array per feature, and the label, int64 `[num_rows, 1]`.
+
+    Raises:
+        ValueError: If the files hold no row.
+    """
+    files = sorted(file for pattern in file_patterns for file in fileio.glob(pattern))
+    batches = (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(_PARSE_BATCH_SIZE)
+        .map(lambda examples: tf.io.parse_example(examples, feature_spec))
+        .as_numpy_iterator()
+    )
+    parts = list(batches)
+    if not parts:
+        raise ValueError(f"No rows in {', '.join(file_patterns)}; a split is empty.")
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in sorted(feature_spec)}
+    order = np.lexsort([column[:, 0] for column in rows.values()])
+    rows = {name: column[order] for name, column in rows.items()}
+    return rows, rows.pop(label_key)
+
+
+class TrainingTrace(keras.callbacks.Callback):
+    """Writes the figures of each epoch to a JSON file and stops training when the loss is not finite.
+
+    The file holds one object per epoch: `epoch` (from 1), `seconds`, and each figure that Keras logs.
+    """
+
+    def __init__(self, trace_file: str) -> None:
+        super().__init__()
+        self._trace_file = trace_file
+        self._epochs: list[dict[str, float]] = []
+        self._epoch_start = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Notes when the epoch began."""
+        self._epoch_start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Writes all epochs so far.
+
+        Raises:
+            ValueError: If a loss is not finite.
+        """
+        logs = logs or {}
+        for name in ("loss", "val_loss"):
+            if not np.isfinite(logs[name]):
+                raise ValueError(
+                    f"{name} is {logs[name]} in epoch {epoch + 1}: training diverged. "
+                    "Lower trainer.learning_rate, or look for extreme values in the data."
+                )
+        seconds = time.perf_counter() - self._epoch_start
+        self._epochs.append({"epoch": epoch + 1, "seconds": seconds, **logs})
+        fileio.makedirs(os.path.dirname(self._trace_file))
+        with fileio.open(self._trace_file, "w") as file:
+            json.dump(self._epochs, file, indent=1)

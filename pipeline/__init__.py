@@ -1,0 +1,1 @@
+"""The DAG and how to run it."""

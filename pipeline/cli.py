@@ -1,0 +1,119 @@
+"""The command line. `--help` and `validate` import neither TensorFlow nor TFX."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
+from pipeline.config_file import ConfigError
+from pipeline.run_record import ExitCode
+
+
+def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Use VALUE for a key of the config, for example trainer.num_epochs=1. Repeatable.",
+    )(command)
+    return click.argument("config_file", metavar="[CONFIG]", default=REFERENCE_CONFIG)(command)
+
+
+_root_option = click.option(
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("output"),
+    show_default=True,
+    help="Folder of everything that a run writes.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sluice")
+def main() -> None:
+    """A TFX pipeline for tabular classification: only a model that has earned it is pushed."""
+
+
+@main.command()
+@_config_options
+@_root_option
+@click.option("--no-cache", is_flag=True, help="Execute every component.")
+@click.option(
+    "--from", "from_component", metavar="COMPONENT", help="Execute COMPONENT and all that depends on it."
+)
+def run(
+    config_file: str,
+    overrides: tuple[str, ...],
+    root: Path,
+    no_cache: bool,
+    from_component: str | None,
+) -> None:
+    """Run the pipeline on this machine.
+
+    CONFIG is a YAML file; without one, the reference pipeline runs.
+
+    \b
+    Exit codes: 0 pushed, or nothing to do   1 failed          2 wrong usage or config
+                3 model refused              4 data refused    130 interrupted
+
+    \b
+    Examples:
+      sluice run
+      sluice run my.yaml --set trainer.num_epochs=20 --set 'evaluator.thresholds[0].lower_bound=0.95'
+      sluice run --from Trainer
+    """
+    config = _load(config_file, overrides)
+    from pipeline.run_command import run_pipeline
+
+    sys.exit(
+        run_pipeline(
+            config,
+            config_file=config_file,
+            root=root,
+            use_cache=not no_cache,
+            from_component=from_component,
+        )
+    )
+
+
+@main.command()
+@_config_options
+def validate(config_file: str, overrides: tuple[str, ...]) -> None:
+    """Check a config, its schema and its paths; nothing runs.
+
+    \b
+    Example:
+      sluice validate my.yaml
+    """
+    config = _load(config_file, overrides)
+    roles = config.feature_roles()
+    click.echo(
+        f"{config_file} is valid: pipeline {config.pipeline_name}, {len(roles.numeric)} numeric features, "
+        f"label {roles.label} with {len(roles.class_names)} classes ({', '.join(roles.class_names)})."
+    )
+
+
+@main.command()
+@_root_option
+def doctor(root: Path) -> None:
+    """Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
+
+    \b
+    Example:
+      sluice doctor
+    """
+    from pipeline.doctor import examine, print_findings
+
+    sys.exit(print_findings(examine(root)))
+
+
+def _load(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:
+    try:
+        return load_config(config_file, overrides)
+    except ConfigError as err:
+        click.echo(f"ConfigError: {err}", err=True)
+        sys.exit(ExitCode.USAGE)

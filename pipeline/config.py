@@ -1,0 +1,183 @@
+"""The typed config of a pipeline. Runs at compile time; imports neither TensorFlow nor TFX."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.config_file import InputDir, InputFile, read_config
+from schema import FeatureRoles, feature_roles, load_schema
+
+_COMPONENTS = Path(__file__).resolve().parents[1] / "components"
+REFERENCE_CONFIG = str(Path(__file__).parent / "configs" / "reference.yaml")
+
+Optimizer = Literal[
+    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion", "nadam",
+    "rmsprop", "sgd",
+]  # fmt: skip
+Loss = Literal["sparse_categorical_crossentropy", "sparse_categorical_focal_crossentropy"]
+TrainingMetric = Literal["accuracy", "top_2_accuracy", "cross_entropy"]
+GateMetric = Literal["accuracy", "loss"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SplitBuckets(_Section):
+    """Hash buckets per split: 2 and 1 give two thirds and one third of the rows."""
+
+    train: int = Field(2, ge=1, description="Buckets of the split that is trained on.")
+    eval: int = Field(1, ge=1, description="Buckets of the split that validates and decides.")
+
+
+class ExampleGenConfig(_Section):
+    """Where the rows come from and how they are split."""
+
+    input_dir: InputDir = Field(description="Folder of CSV files, each with the same header line.")
+    split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
+
+
+class SchemaGenConfig(_Section):
+    """The curated schema."""
+
+    schema_file: InputFile = Field(description="The curated `schema.pbtxt`.")
+
+
+class LabelConfig(_Section):
+    """What is predicted."""
+
+    key: str = Field(min_length=1, description="Name of the label in the schema.")
+    class_names: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        None, description='Names of the classes, by label value; without them "0", "1", ...'
+    )
+
+
+class TransformConfig(_Section):
+    """How raw features become what the model is trained on."""
+
+    module_file: InputFile = Field(
+        str(_COMPONENTS / "transform" / "preprocessing.py"),
+        description="Python file with `preprocessing_fn`.",
+    )
+
+
+class TrainerConfig(_Section):
+    """The model and how it is fitted."""
+
+    module_file: InputFile = Field(
+        str(_COMPONENTS / "trainer" / "module.py"),
+        description="Python file with `run_fn`.",
+    )
+    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64,), description="Width of each hidden ReLU layer; [] gives a linear model."
+    )
+    optimizer: Optimizer = Field("adam", description="Keras optimizer.")
+    learning_rate: float = Field(0.01, gt=0, description="Step size of the optimizer.")
+    loss: Loss = Field("sparse_categorical_crossentropy", description="Loss, from logits.")
+    metrics: tuple[TrainingMetric, ...] = Field(
+        ("accuracy",), description="Metrics of each epoch, beside the loss."
+    )
+    num_epochs: int = Field(5, ge=1, description="Passes over the training split.")
+    batch_size: int = Field(32, ge=1, description="Rows per step.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
+
+    def hyperparameters(self) -> dict[str, object]:
+        """Returns every field but the module file, as JSON values."""
+        return self.model_dump(mode="json", exclude={"module_file"})
+
+
+class ThresholdConfig(_Section):
+    """Bounds on one metric over the eval split."""
+
+    metric: GateMetric = Field(description="What is measured.")
+    lower_bound: float | None = Field(None, description="The lowest value that passes.")
+    upper_bound: float | None = Field(None, description="The highest value that passes.")
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> "ThresholdConfig":
+        if self.lower_bound is None and self.upper_bound is None:
+            raise ValueError("has no bound. Give lower_bound, upper_bound or both.")
+        if None not in (self.lower_bound, self.upper_bound) and self.lower_bound > self.upper_bound:
+            raise ValueError("nothing passes: lower_bound is above upper_bound.")
+        return self
+
+
+class EvaluatorConfig(_Section):
+    """What a model must reach to be pushed."""
+
+    thresholds: tuple[ThresholdConfig, ...] = Field(
+        min_length=1, description="Bounds that must all hold; each metric at most once."
+    )
+
+    @model_validator(mode="after")
+    def _metrics_are_distinct(self) -> "EvaluatorConfig":
+        metrics = [threshold.metric for threshold in self.thresholds]
+        repeated = sorted({metric for metric in metrics if metrics.count(metric) > 1})
+        if repeated:
+            raise ValueError(
+                f"thresholds name {', '.join(repeated)} more than once. Give both bounds in one threshold."
+            )
+        return self
+
+
+class EpochFigures(_Section):
+    """Figures of one epoch of an earlier trace."""
+
+    loss: float = Field(description="Training loss.")
+    accuracy: float = Field(description="Training accuracy.")
+
+
+class PipelineConfig(_Section):
+    """A whole pipeline."""
+
+    pipeline_name: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,62}$",
+        description="Lower case letters, digits and hyphens; names the folders of its output.",
+    )
+    enable_cache: bool = Field(True, description="Reuse the outputs of unchanged components.")
+    example_gen: ExampleGenConfig
+    schema_gen: SchemaGenConfig
+    label: LabelConfig
+    transform: TransformConfig = TransformConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    evaluator: EvaluatorConfig
+    published_trace: tuple[EpochFigures, ...] = Field(
+        (), description="A trace of the same problem, epoch by epoch, printed beside this run's."
+    )
+
+    @field_validator("label")
+    @classmethod
+    def _label_fits_the_schema(cls, label: LabelConfig, info: ValidationInfo) -> LabelConfig:
+        if schema_gen := info.data.get("schema_gen"):
+            _feature_roles(schema_gen, label)
+        return label
+
+    def feature_roles(self) -> FeatureRoles:
+        """Reads the schema file and returns the role of each feature."""
+        return _feature_roles(self.schema_gen, self.label)
+
+
+def load_config(config_file: str, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Reads a config.
+
+    Args:
+        config_file: YAML file; relative paths in it are relative to its folder.
+        overrides: `dotted.key=value`, each in place of what the file says; paths relative to the working directory.
+
+    Raises:
+        ConfigError: If anything is wrong with it; the message lists every mistake.
+    """
+    return read_config(PipelineConfig, config_file, overrides)
+
+
+def _feature_roles(schema_gen: SchemaGenConfig, label: LabelConfig) -> FeatureRoles:
+    return feature_roles(load_schema(schema_gen.schema_file), label.key, label.class_names)

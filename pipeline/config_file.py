@@ -1,0 +1,170 @@
+"""Reads a YAML file into a pydantic model and says everything that is wrong with it. Runs at compile time."""
+
+import difflib
+import os
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
+
+Model = TypeVar("Model", bound=BaseModel)
+_LONGEST_VALUE = 60
+
+
+class ConfigError(ValueError):
+    """A config with mistakes; the message has a line or more for each, with its file and dotted key."""
+
+
+class _CommandLineText(str):
+    """Text of an override: a path in it is relative to the working directory."""
+
+
+def _absolute(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or "://" in value or not value:
+        return value
+    base_dir = os.getcwd() if isinstance(value, _CommandLineText) else info.context["base_dir"]
+    return os.path.normpath(os.path.join(base_dir, os.path.expanduser(value)))
+
+
+def _existing_file(path: str) -> str:
+    if "://" not in path and not os.path.isfile(path):
+        raise ValueError(f"there is no file {path}.")
+    return path
+
+
+def _dir_with_files(path: str) -> str:
+    if "://" in path:
+        return path
+    if not os.path.isdir(path):
+        raise ValueError(f"there is no folder {path}.")
+    if not any(entry.is_file() for entry in os.scandir(path)):
+        raise ValueError(f"the folder {path} has no file in it.")
+    return path
+
+
+InputFile = Annotated[str, BeforeValidator(_absolute), AfterValidator(_existing_file)]
+InputDir = Annotated[str, BeforeValidator(_absolute), AfterValidator(_dir_with_files)]
+
+
+def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) -> Model:
+    """Reads `config_file`, applies `overrides` (`dotted.key[0].name=value`) and validates the result.
+
+    Raises:
+        ConfigError: If the file cannot be read, an override cannot be applied, or the result is not valid.
+    """
+    tree = _read_yaml(config_file)
+    overridden = [_override(tree, override) for override in overrides]
+    context = {"base_dir": os.path.dirname(os.path.abspath(config_file))}
+    try:
+        return model.model_validate(tree, context=context)
+    except ValidationError as err:
+        problems = []
+        for error in _leaves(err.errors()):
+            key = _dotted(error["loc"])
+            is_overridden = any(key.startswith(o) or o.startswith(key) for o in overridden)
+            source = "--set" if is_overridden else config_file
+            problems.append(f"{source}: {key}: {_explain(error, model)}")
+        raise ConfigError("\n".join(problems)) from err
+
+
+class _StrictLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key}' is there more than once",
+                    problem_mark=key_node.start_mark,
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(config_file: str) -> dict[str, Any]:
+    try:
+        tree = yaml.load(Path(config_file).read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506
+    except OSError as err:
+        raise ConfigError(f"{config_file}: cannot be read: {err.strerror}.") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{config_file}: is not UTF-8 text.") from err
+    except yaml.MarkedYAMLError as err:
+        line = f"line {err.problem_mark.line + 1}: " if err.problem_mark else ""
+        raise ConfigError(f"{config_file}: {line}is not YAML: {err.problem}.") from err
+    except yaml.YAMLError as err:
+        raise ConfigError(f"{config_file}: is not YAML: {err}.") from err
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{config_file}: holds no 'key: value' lines.")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> str:
+    key, equals, text = override.partition("=")
+    path = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", key)]
+    if not equals or not path:
+        raise ConfigError(
+            f"--set {override}: is not KEY=VALUE, for example trainer.num_epochs=1."
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"--set {override}: the value is not YAML.") from err
+    parent: Any = tree
+    try:
+        for part in path[:-1]:
+            parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
+        parent[path[-1]] = _CommandLineText(value) if isinstance(value, str) else value
+    except (TypeError, IndexError) as err:
+        raise ConfigError(f"--set {override}: the config has no such place.") from err
+    return _dotted(path)
+
+
+def _dotted(path: Sequence[int | str]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def _leaves(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leaves out that a list is too short when it is so only because its items are wrong."""
+    locs = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(loc != error["loc"] and loc[: len(error["loc"])] == error["loc"] for loc in locs)
+    ]
+
+
+def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
+    value = repr(error["input"])
+    value = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
+    name = error["loc"][-1] if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        return f"is not a known key.{_choices(str(name), _known_keys(error['loc'], model))}"
+    if error["type"] == "missing":
+        return "is missing."
+    if error["type"] == "literal_error":
+        choices = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        return f"{value} is not one of its values.{_choices(str(error['input']), choices)}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{error['msg'].lower().removeprefix('input ')}. Received: {value}."
+
+
+def _choices(given: str, choices: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(given.lower(), choices, n=1)
+    hint = f" Did you mean '{matches[0]}'?" if matches else ""
+    return f"\nExpected one of: {', '.join(choices)}.{hint}"
+
+
+def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """Returns the keys of the section that holds the unknown key at `loc`."""
+    annotation: Any = model
+    for part in loc[:-1]:
+        if isinstance(part, str):
+            annotation = annotation.model_fields[part].annotation
+        else:
+            annotation = annotation.__args__[0]  # tuple[Section, ...]
+    return list(annotation.model_fields)

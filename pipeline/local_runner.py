@@ -1,0 +1,172 @@
+"""Runs the pipeline on this machine, node by node. Runs in the process of `sluice run`.
+
+TFX's LocalDagRunner does the same loop, but it tells nobody how far it is, caches the whole pipeline or nothing, and
+returns normally after an input that could not be resolved (tfx/orchestration/local/local_dag_runner.py).
+"""
+
+import dataclasses
+import filecmp
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as STATISTICS_FILE
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+from tfx.utils import path_utils
+
+from components.evaluator.verdict import is_blessed
+from pipeline.beam import LOCAL_BEAM_ARGS
+from pipeline.config import PipelineConfig
+from pipeline.definition import create_pipeline
+from pipeline.run_record import ComponentRun, RunPaths, UnknownComponentError
+
+_STATES = {
+    metadata_store_pb2.Execution.COMPLETE: "done",
+    metadata_store_pb2.Execution.CACHED: "cached",
+}
+_SPLITS_READ = {
+    "ExampleGen": ("train", "eval"),
+    "StatisticsGen": ("train", "eval"),
+    "Transform": ("train", "eval"),
+    "Trainer": ("train",),
+    "Evaluator": ("eval",),
+}
+
+
+class LocalRun:
+    """One run of a pipeline with the metadata store, artifacts and pushes of `paths`."""
+
+    def __init__(self, config: PipelineConfig, paths: RunPaths) -> None:
+        """Compiles the pipeline; nothing runs yet."""
+        # Locally the module files are imported from where they are; packaged, each use would build and install a wheel.
+        os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
+        paths.metadata_file.parent.mkdir(parents=True, exist_ok=True)
+        self._paths = paths
+        self._connection = metadata.sqlite_metadata_connection_config(str(paths.metadata_file))
+        pipeline = create_pipeline(
+            config,
+            pipeline_root=str(paths.pipeline_root),
+            serving_model_dir=str(paths.serving_model_dir),
+            beam_pipeline_args=LOCAL_BEAM_ARGS,
+            metadata_connection_config=self._connection,
+        )
+        self._ir = compiler.Compiler().compile(pipeline)
+        runtime_parameter_utils.substitute_runtime_parameter(
+            self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: paths.run_id}
+        )
+        self._deployment = runner_utils.extract_local_deployment_config(self._ir)
+        self._runs: list[ComponentRun] = []
+
+    @property
+    def components(self) -> tuple[ComponentRun, ...]:
+        """What has been done so far."""
+        return tuple(map(self._with_rows, self._runs))
+
+    @property
+    def component_ids(self) -> list[str]:
+        """Ids of the components, in the order in which they run."""
+        return [node.pipeline_node.node_info.id for node in self._ir.nodes]
+
+    def disable_cache(self, from_component: str | None = None) -> None:
+        """Makes every component execute, or `from_component` and all that depends on it.
+
+        Raises:
+            UnknownComponentError: If there is no such component.
+        """
+        if from_component is not None and from_component not in self.component_ids:
+            raise UnknownComponentError(
+                f"'{from_component}' is no component. Components: {', '.join(self.component_ids)}."
+            )
+        affected = {from_component} if from_component else set(self.component_ids)
+        for node in self._ir.nodes:
+            pipeline_node = node.pipeline_node
+            if pipeline_node.node_info.id in affected:
+                _disable_cache(pipeline_node)
+                affected.update(pipeline_node.downstream_nodes)
+
+    def execute(
+        self, on_start: Callable[[str], None], on_finish: Callable[[ComponentRun], None]
+    ) -> None:
+        """Runs every component, in order.
+
+        Args:
+            on_start: Called with a component's id before it runs.
+            on_finish: Called with what it did, also when it failed.
+
+        Raises:
+            Exception: What a component raised; those after it do not run.
+        """
+        for node in self._ir.nodes:
+            pipeline_node = node.pipeline_node
+            component = pipeline_node.node_info.id
+            on_start(component)
+            start = time.perf_counter()
+            state, outputs = "failed", {}
+            try:
+                state, outputs = self._launch(pipeline_node)
+            finally:
+                seconds = time.perf_counter() - start
+                self._runs.append(ComponentRun(component, state, seconds, outputs=outputs))
+                on_finish(self._runs[-1])
+
+    def output_dir(self, component: str, output: str) -> str | None:
+        """Returns the folder of a component's output, or None if this run does not have it."""
+        runs = [run for run in self._runs if run.component == component]
+        return runs[0].outputs.get(output) if runs else None
+
+    def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
+        component = pipeline_node.node_info.id
+        if component == "Pusher" and self._push_is_stale():
+            _disable_cache(pipeline_node)
+        info = launcher.Launcher(
+            pipeline_node=pipeline_node,
+            mlmd_connection=metadata.Metadata(self._connection),
+            pipeline_info=self._ir.pipeline_info,
+            pipeline_runtime_spec=self._ir.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(self._deployment, component),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, component),
+        ).launch()
+        with metadata.Metadata(self._connection) as handle:
+            (execution,) = handle.store.get_executions_by_id([info.execution_id])
+            artifacts = execution_lib.get_output_artifacts(handle, info.execution_id)
+        if execution.last_known_state not in _STATES:
+            raise RuntimeError(f"{component} did not run; its inputs could not be resolved.")
+        return _STATES[execution.last_known_state], {
+            name: artifact.uri for name, (artifact, *_) in artifacts.items()
+        }
+
+    def _push_is_stale(self) -> bool:
+        """Whether the blessed model is not what is served, so that a push from the cache would be none."""
+        if not is_blessed(self.output_dir("Evaluator", "blessing")):
+            return False
+        model_dir = Path(path_utils.serving_model_path(self.output_dir("Trainer", "model")))
+        served_dir = self._paths.serving_model_dir / str(self._paths.served_version())
+        files = [str(f.relative_to(model_dir)) for f in model_dir.rglob("*") if f.is_file()]
+        _, mismatched, missing = filecmp.cmpfiles(model_dir, served_dir, files, shallow=False)
+        return bool(mismatched or missing)
+
+    def _with_rows(self, run: ComponentRun) -> ComponentRun:
+        splits = _SPLITS_READ.get(run.component, ())
+        statistics_dir = self.output_dir("StatisticsGen", "statistics")
+        if not splits or statistics_dir is None:
+            return run
+        num_rows = sum(_num_rows(statistics_dir, split) for split in splits)
+        return dataclasses.replace(run, num_rows=num_rows)
+
+
+def _disable_cache(pipeline_node: pipeline_pb2.PipelineNode) -> None:
+    pipeline_node.execution_options.caching_options.enable_cache = False
+
+
+def _num_rows(statistics_dir: str, split: str) -> int:
+    file = Path(statistics_dir, f"Split-{split}", STATISTICS_FILE)
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+    return statistics.datasets[0].num_examples

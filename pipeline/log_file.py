@@ -1,0 +1,40 @@
+"""Keeps the terminal for Sluice: everything that libraries print goes to a file. Runs in the process of `sluice run`."""
+
+import contextlib
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+
+@contextlib.contextmanager
+def redirected_output(log_file: Path) -> Iterator[TextIO]:
+    """Sends file descriptors 1 and 2, and so C++ and Python alike, to a file.
+
+    Args:
+        log_file: The file; its folder is made.
+
+    Yields:
+        A stream to what standard output was, for what the user should see.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log_file.open("ab") as log, os.fdopen(os.dup(saved[0]), "w", buffering=1) as terminal:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        faulthandler.enable(file=2)
+        logging.captureWarnings(True)
+        try:
+            yield terminal
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            os.close(saved[0])
+            os.close(saved[1])

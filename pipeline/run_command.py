@@ -1,0 +1,138 @@
+"""`sluice run`: from a config to an exit code, with every way a run can end. Imports TFX only once it runs."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.data_gate import DataRefusedError
+from pipeline.config import PipelineConfig
+from pipeline.log_file import redirected_output
+from pipeline.run_record import (
+    ExitCode,
+    RunPaths,
+    RunRecord,
+    UnknownComponentError,
+    last_full_run_seconds,
+)
+from pipeline.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pipeline.local_runner import LocalRun
+
+_LONGEST_MESSAGE = 300
+TRAINING_TRACE_FILE = "training_trace.json"
+
+
+def run_pipeline(
+    config: PipelineConfig,
+    *,
+    config_file: str,
+    root: Path,
+    use_cache: bool = True,
+    from_component: str | None = None,
+) -> ExitCode:
+    """Runs a pipeline on this machine, prints its course and keeps its log and record.
+
+    Args:
+        config: What to run.
+        config_file: Where the config came from, to be named.
+        root: Folder of everything that the run writes.
+        use_cache: Whether unchanged components may reuse their outputs.
+        from_component: Id of the first component that must execute, with all that depends on it.
+    """
+    start = time.perf_counter()
+    run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
+    with redirected_output(paths.log_file) as stream:
+        terminal = Terminal(stream)
+        terminal.print(f"Pipeline {config.pipeline_name} from {config_file}")
+        run, exit_code, verdict = _attempt(
+            config, paths, terminal, use_cache=use_cache, from_component=from_component
+        )
+        components = run.components if run else ()
+        record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
+        if components:
+            terminal.print_components(components, paths.pipeline_root)
+        trace_dir = run.output_dir("Trainer", "model_run") if run else None
+        if trace_dir and (trace := Path(trace_dir, TRAINING_TRACE_FILE)).is_file():
+            terminal.print_training_trace(json.loads(trace.read_text()), config.published_trace)
+        terminal.print(_wall_time(record, last_full_run_seconds(paths)))
+        record.write(paths.record_file)
+        terminal.print(f"Log     {paths.log_file}")
+        terminal.print(f"Record  {paths.record_file}")
+        terminal.print_verdict(record)
+    return exit_code
+
+
+def _attempt(
+    config: PipelineConfig,
+    paths: RunPaths,
+    terminal: Terminal,
+    *,
+    use_cache: bool,
+    from_component: str | None,
+) -> tuple["LocalRun | None", ExitCode, str]:
+    run = None
+    try:
+        terminal.start("loading TensorFlow and TFX")
+        from pipeline.local_runner import LocalRun
+
+        run = LocalRun(config, paths)
+        if from_component or not use_cache:
+            run.disable_cache(from_component if use_cache else None)
+        run.execute(terminal.start, terminal.finish_component)
+        return run, *_judge(run, paths)
+    except KeyboardInterrupt:
+        return run, ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}"
+    except Exception as err:
+        logging.exception("The run failed.")
+        return run, *_explain(err, run, paths, terminal)
+    finally:
+        terminal.stop()
+
+
+def _judge(run: "LocalRun", paths: RunPaths) -> tuple[ExitCode, str]:
+    from components.evaluator.verdict import load_verdict
+
+    verdict = load_verdict(
+        run.output_dir("Evaluator", "evaluation"), run.output_dir("Evaluator", "blessing")
+    )
+    if not verdict.blessed:
+        return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths)}"
+    pusher = run.components[-1]
+    if pusher.state == "cached":
+        return ExitCode.PUSHED, f"NOTHING TO DO: {_serving(paths)} ({verdict})"
+    served_dir = paths.serving_model_dir / str(paths.served_version())
+    return ExitCode.PUSHED, f"PUSHED: {verdict}; {served_dir}"
+
+
+def _explain(
+    err: Exception, run: "LocalRun | None", paths: RunPaths, terminal: Terminal
+) -> tuple[ExitCode, str]:
+    if isinstance(err, UnknownComponentError):
+        return ExitCode.USAGE, f"--from: {err}"
+    if isinstance(err, DataRefusedError):
+        refusals = str(err).splitlines()
+        for refusal in refusals[1:]:
+            terminal.print(refusal)
+        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {refusals[0]}; {_serving(paths)}"
+    where = run.components[-1].component if run and run.components else "before the first component"
+    message = f"{type(err).__name__}: {err}"[:_LONGEST_MESSAGE]
+    return ExitCode.FAILED, f"FAILED: {where}: {message}; {_serving(paths)}"
+
+
+def _serving(paths: RunPaths) -> str:
+    version = paths.served_version()
+    return "nothing is served yet" if version is None else f"serving stays on version {version}"
+
+
+def _wall_time(record: RunRecord, full_run_seconds: float | None) -> str:
+    num_cached = sum(run.state == "cached" for run in record.components)
+    text = f"{record.seconds:.1f} s, {len(record.components) - num_cached} components executed, {num_cached} cached"
+    if num_cached and full_run_seconds:
+        text += f" (the last run that executed all took {full_run_seconds:.1f} s)"
+    return text

@@ -1,0 +1,121 @@
+"""Where a run keeps its files and what it did, as plain values. Imports neither TensorFlow nor TFX."""
+
+import dataclasses
+import enum
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of `sluice run`."""
+
+    PUSHED = 0
+    FAILED = 1
+    USAGE = 2
+    MODEL_REFUSED = 3
+    DATA_REFUSED = 4
+    INTERRUPTED = 130
+
+
+class UnknownComponentError(ValueError):
+    """A component was named that the pipeline does not have."""
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run under a root, laid out as TFX's own tools do.
+
+    Attributes:
+        root: The root.
+        pipeline_name: Name of the pipeline.
+        run_id: Id of the run.
+    """
+
+    root: Path
+    pipeline_name: str
+    run_id: str
+
+    @property
+    def pipeline_root(self) -> Path:
+        """Holds `<Component>/<output>/<execution id>/`."""
+        return self.root / "pipelines" / self.pipeline_name
+
+    @property
+    def metadata_file(self) -> Path:
+        """The metadata store."""
+        return self.root / "metadata" / self.pipeline_name / "metadata.db"
+
+    @property
+    def serving_model_dir(self) -> Path:
+        """Holds a folder per pushed version, named by its number."""
+        return self.root / "serving_model" / self.pipeline_name
+
+    @property
+    def record_file(self) -> Path:
+        """This run's record."""
+        return self.root / "reports" / self.pipeline_name / self.run_id / "run.json"
+
+    @property
+    def log_file(self) -> Path:
+        """All that libraries print in this run."""
+        return self.root / "logs" / self.pipeline_name / f"{self.run_id}.log"
+
+    def served_version(self) -> int | None:
+        """Returns the version that TF Serving would serve, the largest, or None."""
+        if not self.serving_model_dir.is_dir():
+            return None
+        names = [path.name for path in self.serving_model_dir.iterdir()]
+        return max((int(name) for name in names if name.isdigit()), default=None)
+
+
+@dataclass(frozen=True)
+class ComponentRun:
+    """One component of a run.
+
+    Attributes:
+        component: Its id in the DAG.
+        state: `done`, `cached` or `failed`.
+        seconds: From launch to published outputs.
+        num_rows: Rows that it read, where it reads rows.
+        outputs: Folder of each output, by the output's name.
+    """
+
+    component: str
+    state: str
+    seconds: float
+    num_rows: int | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes:
+        run_id: When it began, UTC, to the microsecond.
+        exit_code: As in `ExitCode`.
+        verdict: The last line on the terminal.
+        seconds: Wall time of the command.
+        components: In the order in which they ran.
+    """
+
+    run_id: str
+    exit_code: int
+    verdict: str
+    seconds: float
+    components: tuple[ComponentRun, ...]
+
+    def write(self, record_file: Path) -> None:
+        """Writes the record as JSON."""
+        record_file.parent.mkdir(parents=True, exist_ok=True)
+        record_file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+def last_full_run_seconds(paths: RunPaths) -> float | None:
+    """Returns the wall time of the newest earlier run that took nothing from the cache, or None."""
+    for record_file in sorted(paths.record_file.parents[1].glob("*/run.json"), reverse=True):
+        record = json.loads(record_file.read_text())
+        if {component["state"] for component in record["components"]} == {"done"}:
+            return float(record["seconds"])
+    return None

@@ -1,0 +1,102 @@
+"""What a run shows: a live line per component, then tables and the verdict. Imports neither TensorFlow nor TFX."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.config import EpochFigures
+from pipeline.run_record import ComponentRun, ExitCode, RunRecord
+
+_PIPE_WIDTH = 110
+_STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red"}
+_VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
+
+
+class Terminal:
+    """Prints the course of a run to a stream: live where it is a terminal, finished lines alone where it is not."""
+
+    def __init__(self, stream: TextIO) -> None:
+        is_terminal = stream.isatty()
+        self._console = Console(
+            file=stream, width=None if is_terminal else _PIPE_WIDTH, highlight=False, markup=False
+        )
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not is_terminal,
+        )
+
+    def print(self, text: str, style: str = "") -> None:
+        """Prints a line as it is, however long."""
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def start(self, step: str) -> None:
+        """Shows a step with its elapsed time, until another starts or ends it."""
+        self.stop()
+        self._progress.add_task(step)
+        self._progress.start()
+
+    def stop(self) -> None:
+        """Ends the step that is shown, if any."""
+        self._progress.stop()
+        for task_id in self._progress.task_ids:
+            self._progress.remove_task(task_id)
+
+    def finish_component(self, run: ComponentRun) -> None:
+        """Prints the finished line of a component."""
+        self.stop()
+        self._console.print(_component_line(run))
+
+    def print_components(self, runs: Sequence[ComponentRun], root: Path) -> None:
+        """Prints the table of components, with their first output's folder under `root`."""
+        table = Table("component", "state", box=box.SIMPLE_HEAD, title_justify="left")
+        table.add_column("seconds", justify="right")
+        table.add_column("rows", justify="right")
+        table.add_column(f"artifact in {root}", overflow="fold")
+        for run in runs:
+            artifact = next(iter(run.outputs.values()), "")
+            table.add_row(
+                run.component,
+                Text(run.state, _STATE_STYLES[run.state]),
+                f"{run.seconds:.1f}",
+                "" if run.num_rows is None else str(run.num_rows),
+                artifact.removeprefix(f"{root}/"),
+            )
+        self._console.print(table)
+
+    def print_training_trace(
+        self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures]
+    ) -> None:
+        """Prints the figures of each epoch, the published trace's beside them."""
+        figures = [name for name in epochs[0] if name not in ("epoch", "seconds")]
+        columns = ["epoch", *figures, "seconds"]
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in columns + ["published loss", "published accuracy"] * bool(published):
+            table.add_column(name.replace("val_", "validation "), justify="right")
+        for index, epoch in enumerate(epochs):
+            row = [f"{epoch['epoch']:.0f}", *(f"{epoch[name]:.4f}" for name in figures)]
+            row.append(f"{epoch['seconds']:.2f}")
+            if index < len(published):
+                row += [f"{published[index].loss:.2f}", f"{published[index].accuracy:.2f}"]
+            table.add_row(*row)
+        self._console.print(table)
+
+    def print_verdict(self, record: RunRecord) -> None:
+        """Prints the last line."""
+        self.print(record.verdict, _VERDICT_STYLES.get(ExitCode(record.exit_code), "bold red"))
+
+
+def _component_line(run: ComponentRun) -> Text:
+    seconds = f"{run.seconds:7.1f} s" if run.state != "cached" else " " * 9
+    return Text.assemble(
+        f"  {run.component:<18}{seconds}  ", (run.state, _STATE_STYLES[run.state])
+    )

@@ -1,0 +1,123 @@
+"""Reads a schema and decides which role each feature plays. Runs at compile time and in the Trainer's process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+SERVING = "SERVING"
+_TYPE_NAMES = schema_pb2.FeatureType.Name
+
+
+class SchemaError(ValueError):
+    """A schema that cannot be read or that describes no classification problem."""
+
+
+@dataclass(frozen=True)
+class FeatureRoles:
+    """Which feature plays which role.
+
+    Attributes:
+        numeric: Names of the numeric features, in the schema's order.
+        label: Name of the label, whose values are 0 to `len(class_names) - 1`.
+        class_names: Name of each class, by label value.
+    """
+
+    numeric: tuple[str, ...]
+    label: str
+    class_names: tuple[str, ...]
+
+
+def transformed_name(feature: str) -> str:
+    """Returns the name of `feature` after Transform, as TFX's examples name it."""
+    return f"{feature}_xf"
+
+
+def load_schema(schema_file: str) -> schema_pb2.Schema:
+    """Reads a schema in text format.
+
+    Args:
+        schema_file: A local `schema.pbtxt`.
+
+    Raises:
+        SchemaError: If the file cannot be read, is no schema, or has no feature.
+    """
+    schema = schema_pb2.Schema()
+    try:
+        text_format.Parse(Path(schema_file).read_text(encoding="utf-8"), schema)
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as err:
+        raise SchemaError(f"{schema_file} is not a readable schema in text format: {err}") from err
+    if not schema.feature:
+        raise SchemaError(f"{schema_file} has no feature.")
+    return schema
+
+
+def feature_roles(
+    schema: schema_pb2.Schema, label_key: str, class_names: Sequence[str] | None = None
+) -> FeatureRoles:
+    """Gives every feature of a schema its role.
+
+    Args:
+        schema: The curated schema.
+        label_key: Name of the label: an INT feature whose domain starts at 0 and that is not in the SERVING environment.
+        class_names: Name of each class; "0", "1", ... where there is none.
+
+    Raises:
+        SchemaError: If the label or another feature cannot play its role; the message lists every problem.
+    """
+    features = {feature.name: feature for feature in schema.feature}
+    if label_key not in features:
+        raise SchemaError(
+            f"the label '{label_key}' is not a feature of the schema. Features: {', '.join(features)}."
+        )
+    label = features.pop(label_key)
+    problems = _label_problems(label) + [
+        problem for feature in features.values() for problem in _numeric_problems(feature)
+    ]
+    if not features:
+        problems.append("the schema has no feature beside the label.")
+    num_classes = label.int_domain.max + 1
+    if class_names is not None and len(class_names) != num_classes:
+        problems.append(
+            f"{len(class_names)} class names for the {num_classes} values of the label '{label_key}': "
+            f"{', '.join(class_names)}."
+        )
+    if problems:
+        raise SchemaError("\n".join(problems))
+    return FeatureRoles(
+        numeric=tuple(features),
+        label=label_key,
+        class_names=tuple(class_names or map(str, range(num_classes))),
+    )
+
+
+def _label_problems(label: schema_pb2.Feature) -> list[str]:
+    problems = []
+    if label.type != schema_pb2.INT:
+        problems.append(f"the label '{label.name}' is {_TYPE_NAMES(label.type)}; it must be INT.")
+    domain = label.int_domain
+    if not label.HasField("int_domain") or domain.min != 0 or domain.max < 1:
+        problems.append(
+            f"the label '{label.name}' needs an int_domain with min 0 and max (number of classes - 1), at least 1."
+        )
+    if SERVING not in label.not_in_environment:
+        problems.append(
+            f"the label '{label.name}' must say not_in_environment: \"{SERVING}\", because requests carry no label."
+        )
+    return problems
+
+
+def _numeric_problems(feature: schema_pb2.Feature) -> list[str]:
+    problems = []
+    if feature.type not in (schema_pb2.INT, schema_pb2.FLOAT):
+        problems.append(
+            f"feature '{feature.name}' is {_TYPE_NAMES(feature.type)}; only INT and FLOAT features are supported."
+        )
+    if [dim.size for dim in feature.shape.dim] != [1] or feature.presence.min_fraction != 1.0:
+        problems.append(
+            f"feature '{feature.name}' must be in every row with one value: presence {{ min_fraction: 1.0 }} "
+            "and shape { dim { size: 1 } }."
+        )
+    return problems
