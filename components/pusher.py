@@ -6,7 +6,10 @@ from tfx.proto import pusher_pb2
 
 
 def create_pusher(
-    model: types.BaseChannel, model_blessing: types.BaseChannel, *, serving_model_dir: str
+    model: types.BaseChannel,
+    model_blessing: types.BaseChannel,
+    *,
+    serving_model_dir: str,
 ) -> Pusher:
     """Creates the node that copies a blessed model to `serving_model_dir/<version>`.
 

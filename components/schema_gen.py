@@ -5,7 +5,12 @@ from pathlib import Path
 
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_component
-from tfx.types import Channel, component_spec, standard_artifacts, standard_component_specs
+from tfx.types import (
+    Channel,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
 
 
 class _SchemaGenSpec(standard_component_specs.ImportSchemaGenSpec):

@@ -1,7 +1,7 @@
 """Digest of the source that a module file runs, for the cache key. Runs at compile time.
 
-TFX's cache key holds the text of a `module_file` but nothing of what it imports, so an edit to an imported file would be
-a cache hit (tfx/orchestration/portable/cache_utils.py).
+TFX's cache key holds the text of a `module_file` but nothing of what it imports, so an edit to an imported file would
+be a cache hit (tfx/orchestration/portable/cache_utils.py).
 """
 
 import hashlib
@@ -22,7 +22,8 @@ def source_digest(module_file: str) -> str:
     """
     finder = ModuleFinder(path=[str(PROJECT_ROOT)])
     finder.run_script(module_file)
-    files = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
+    paths = (getattr(module, "__file__", None) for module in finder.modules.values())
+    files = {Path(path) for path in paths if path}
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(hashlib.sha256(file.read_bytes()).digest())

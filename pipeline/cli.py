@@ -43,7 +43,10 @@ def main() -> None:
 @_root_option
 @click.option("--no-cache", is_flag=True, help="Execute every component.")
 @click.option(
-    "--from", "from_component", metavar="COMPONENT", help="Execute COMPONENT and all that depends on it."
+    "--from",
+    "from_component",
+    metavar="COMPONENT",
+    help="Execute COMPONENT and all that depends on it.",
 )
 def run(
     config_file: str,
@@ -52,7 +55,7 @@ def run(
     no_cache: bool,
     from_component: str | None,
 ) -> None:
-    """Run the pipeline on this machine.
+    r"""Run the pipeline on this machine.
 
     CONFIG is a YAML file; without one, the reference pipeline runs.
 
@@ -83,7 +86,7 @@ def run(
 @main.command()
 @_config_options
 def validate(config_file: str, overrides: tuple[str, ...]) -> None:
-    """Check a config, its schema and its paths; nothing runs.
+    r"""Check a config, its schema and its paths; nothing runs.
 
     \b
     Example:
@@ -100,15 +103,15 @@ def validate(config_file: str, overrides: tuple[str, ...]) -> None:
 @main.command()
 @_root_option
 def doctor(root: Path) -> None:
-    """Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
+    r"""Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
 
     \b
     Example:
       sluice doctor
     """
-    from pipeline.doctor import examine, print_findings
+    from pipeline.doctor import examine_and_print
 
-    sys.exit(print_findings(examine(root)))
+    sys.exit(examine_and_print(root))
 
 
 def _load(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:

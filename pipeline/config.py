@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.config_file import InputDir, InputFile, read_config
+from pipeline.config_file import InputDir, InputFile, defines, read_config
 from schema import FeatureRoles, feature_roles, load_schema
 
 _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
@@ -57,14 +57,15 @@ class LabelConfig(_Section):
 
     key: str = Field(min_length=1, description="Name of the label in the schema.")
     class_names: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
-        None, description='Names of the classes, by label value; without them "0", "1", ...'
+        None,
+        description='Names of the classes, by label value; without them "0", "1", ...',
     )
 
 
 class TransformConfig(_Section):
     """How raw features become what the model is trained on."""
 
-    module_file: InputFile = Field(
+    module_file: Annotated[InputFile, defines("preprocessing_fn")] = Field(
         str(_COMPONENTS / "transform" / "preprocessing.py"),
         description="Python file with `preprocessing_fn`.",
     )
@@ -73,7 +74,7 @@ class TransformConfig(_Section):
 class TrainerConfig(_Section):
     """The model and how it is fitted."""
 
-    module_file: InputFile = Field(
+    module_file: Annotated[InputFile, defines("run_fn")] = Field(
         str(_COMPONENTS / "trainer" / "module.py"),
         description="Python file with `run_fn`.",
     )
@@ -83,9 +84,7 @@ class TrainerConfig(_Section):
     optimizer: Optimizer = Field("adam", description="Keras optimizer.")
     learning_rate: float = Field(0.01, gt=0, description="Step size of the optimizer.")
     loss: Loss = Field("sparse_categorical_crossentropy", description="Loss, from logits.")
-    metrics: tuple[TrainingMetric, ...] = Field(
-        ("accuracy",), description="Metrics of each epoch, beside the loss."
-    )
+    metrics: tuple[TrainingMetric, ...] = Field(("accuracy",), description="Metrics of each epoch, beside the loss.")
     num_epochs: int = Field(5, ge=1, description="Passes over the training split.")
     batch_size: int = Field(32, ge=1, description="Rows per step.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
@@ -106,7 +105,7 @@ class ThresholdConfig(_Section):
     def _has_a_bound(self) -> "ThresholdConfig":
         if self.lower_bound is None and self.upper_bound is None:
             raise ValueError("has no bound. Give lower_bound, upper_bound or both.")
-        if None not in (self.lower_bound, self.upper_bound) and self.lower_bound > self.upper_bound:
+        if self.lower_bound is not None and self.upper_bound is not None and self.lower_bound > self.upper_bound:
             raise ValueError("nothing passes: lower_bound is above upper_bound.")
         return self
 
@@ -151,7 +150,8 @@ class PipelineConfig(_Section):
     trainer: TrainerConfig = TrainerConfig()
     evaluator: EvaluatorConfig
     published_trace: tuple[EpochFigures, ...] = Field(
-        (), description="A trace of the same problem, epoch by epoch, printed beside this run's."
+        (),
+        description="A trace of the same problem, epoch by epoch, printed beside this run's.",
     )
 
     @field_validator("label")

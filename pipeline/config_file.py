@@ -1,5 +1,6 @@
 """Reads a YAML file into a pydantic model and says everything that is wrong with it. Runs at compile time."""
 
+import ast
 import difflib
 import os
 import re
@@ -8,7 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,7 +33,8 @@ class _CommandLineText(str):
 def _absolute(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str) or "://" in value or not value:
         return value
-    base_dir = os.getcwd() if isinstance(value, _CommandLineText) else info.context["base_dir"]
+    context = {} if isinstance(value, _CommandLineText) else info.context or {}
+    base_dir = context.get("base_dir", os.getcwd())
     return os.path.normpath(os.path.join(base_dir, os.path.expanduser(value)))
 
 
@@ -48,6 +56,31 @@ def _dir_with_files(path: str) -> str:
 
 InputFile = Annotated[str, BeforeValidator(_absolute), AfterValidator(_existing_file)]
 InputDir = Annotated[str, BeforeValidator(_absolute), AfterValidator(_dir_with_files)]
+
+
+def defines(function: str) -> AfterValidator:
+    """Returns the check that a path leads to a Python file which defines `function`."""
+
+    def check(path: str) -> str:
+        if "://" in path:
+            return path
+        try:
+            body = ast.parse(Path(path).read_bytes(), path).body
+        except SyntaxError as err:
+            raise ValueError(f"{path} line {err.lineno}: is not Python: {err.msg}.") from err
+        if not any(function in _bound_names(statement) for statement in body):
+            raise ValueError(f"{path} does not define {function}.")
+        return path
+
+    return AfterValidator(check)
+
+
+def _bound_names(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, ast.FunctionDef):
+        return {statement.name}
+    if isinstance(statement, ast.ImportFrom | ast.Import):
+        return {alias.asname or alias.name for alias in statement.names}
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
 
 def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) -> Model:
@@ -85,7 +118,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _read_yaml(config_file: str) -> dict[str, Any]:
     try:
-        tree = yaml.load(Path(config_file).read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506
+        tree = yaml.load(Path(config_file).read_text(encoding="utf-8"), _StrictLoader)
     except OSError as err:
         raise ConfigError(f"{config_file}: cannot be read: {err.strerror}.") from err
     except UnicodeDecodeError as err:
@@ -104,9 +137,7 @@ def _override(tree: dict[str, Any], override: str) -> str:
     key, equals, text = override.partition("=")
     path = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", key)]
     if not equals or not path:
-        raise ConfigError(
-            f"--set {override}: is not KEY=VALUE, for example trainer.num_epochs=1."
-        )
+        raise ConfigError(f"--set {override}: is not KEY=VALUE, for example trainer.num_epochs=1.")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as err:
@@ -163,8 +194,6 @@ def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
     """Returns the keys of the section that holds the unknown key at `loc`."""
     annotation: Any = model
     for part in loc[:-1]:
-        if isinstance(part, str):
-            annotation = annotation.model_fields[part].annotation
-        else:
-            annotation = annotation.__args__[0]  # tuple[Section, ...]
+        is_item = isinstance(part, int)  # of tuple[Section, ...]
+        annotation = annotation.__args__[0] if is_item else annotation.model_fields[part].annotation
     return list(annotation.model_fields)

@@ -52,9 +52,7 @@ def create_pipeline(
     example_validator = create_example_validator(statistics, schema)
     data_gate = create_data_gate(example_validator.outputs["anomalies"], statistics)
 
-    transform = create_transform(
-        examples, schema, module_file=config.transform.module_file, roles=roles
-    )
+    transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
     transform.add_upstream_node(data_gate)
 
     trainer = create_trainer(
@@ -73,9 +71,7 @@ def create_pipeline(
         roles=roles,
         thresholds=[Threshold(**rule.model_dump()) for rule in config.evaluator.thresholds],
     )
-    pusher = create_pusher(
-        model, evaluator.outputs["blessing"], serving_model_dir=serving_model_dir
-    )
+    pusher = create_pusher(model, evaluator.outputs["blessing"], serving_model_dir=serving_model_dir)
 
     return Pipeline(
         pipeline_name=config.pipeline_name,

@@ -92,9 +92,7 @@ class LocalRun:
                 _disable_cache(pipeline_node)
                 affected.update(pipeline_node.downstream_nodes)
 
-    def execute(
-        self, on_start: Callable[[str], None], on_finish: Callable[[ComponentRun], None]
-    ) -> None:
+    def execute(self, on_start: Callable[[str], None], on_finish: Callable[[ComponentRun], None]) -> None:
         """Runs every component, in order.
 
         Args:
@@ -109,7 +107,8 @@ class LocalRun:
             component = pipeline_node.node_info.id
             on_start(component)
             start = time.perf_counter()
-            state, outputs = "failed", {}
+            state = "failed"
+            outputs: dict[str, str] = {}
             try:
                 state, outputs = self._launch(pipeline_node)
             finally:
@@ -117,10 +116,14 @@ class LocalRun:
                 self._runs.append(ComponentRun(component, state, seconds, outputs=outputs))
                 on_finish(self._runs[-1])
 
-    def output_dir(self, component: str, output: str) -> str | None:
-        """Returns the folder of a component's output, or None if this run does not have it."""
-        runs = [run for run in self._runs if run.component == component]
-        return runs[0].outputs.get(output) if runs else None
+    def output_dir(self, component: str, output: str) -> str:
+        """Returns the folder of a component's output.
+
+        Raises:
+            KeyError: If this run does not have it.
+        """
+        outputs = {run.component: run.outputs for run in self._runs}
+        return outputs[component][output]
 
     def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
         component = pipeline_node.node_info.id
@@ -139,9 +142,7 @@ class LocalRun:
             artifacts = execution_lib.get_output_artifacts(handle, info.execution_id)
         if execution.last_known_state not in _STATES:
             raise RuntimeError(f"{component} did not run; its inputs could not be resolved.")
-        return _STATES[execution.last_known_state], {
-            name: artifact.uri for name, (artifact, *_) in artifacts.items()
-        }
+        return _STATES[execution.last_known_state], {name: artifact.uri for name, (artifact, *_) in artifacts.items()}
 
     def _push_is_stale(self) -> bool:
         """Whether the blessed model is not what is served, so that a push from the cache would be none."""
@@ -155,11 +156,12 @@ class LocalRun:
 
     def _with_rows(self, run: ComponentRun) -> ComponentRun:
         splits = _SPLITS_READ.get(run.component, ())
-        statistics_dir = self.output_dir("StatisticsGen", "statistics")
-        if not splits or statistics_dir is None:
+        try:
+            statistics_dir = self.output_dir("StatisticsGen", "statistics")
+        except KeyError:
             return run
         num_rows = sum(_num_rows(statistics_dir, split) for split in splits)
-        return dataclasses.replace(run, num_rows=num_rows)
+        return dataclasses.replace(run, num_rows=num_rows or None)
 
 
 def _disable_cache(pipeline_node: pipeline_pb2.PipelineNode) -> None:

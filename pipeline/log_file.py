@@ -1,4 +1,4 @@
-"""Keeps the terminal for Sluice: everything that libraries print goes to a file. Runs in the process of `sluice run`."""
+"""Keeps the terminal for Sluice: what libraries print goes to a file. Runs in the process of `sluice run`."""
 
 import contextlib
 import faulthandler
@@ -24,7 +24,10 @@ def redirected_output(log_file: Path) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with log_file.open("ab") as log, os.fdopen(os.dup(saved[0]), "w", buffering=1) as terminal:
+    with (
+        log_file.open("ab") as log,
+        os.fdopen(os.dup(saved[0]), "w", buffering=1) as terminal,
+    ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         faulthandler.enable(file=2)

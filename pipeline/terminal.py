@@ -24,7 +24,10 @@ class Terminal:
     def __init__(self, stream: TextIO) -> None:
         is_terminal = stream.isatty()
         self._console = Console(
-            file=stream, width=None if is_terminal else _PIPE_WIDTH, highlight=False, markup=False
+            file=stream,
+            width=None if is_terminal else _PIPE_WIDTH,
+            highlight=False,
+            markup=False,
         )
         self._progress = Progress(
             SpinnerColumn(),
@@ -73,20 +76,21 @@ class Terminal:
             )
         self._console.print(table)
 
-    def print_training_trace(
-        self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures]
-    ) -> None:
+    def print_training_trace(self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures]) -> None:
         """Prints the figures of each epoch, the published trace's beside them."""
-        figures = [name for name in epochs[0] if name not in ("epoch", "seconds")]
+        figures = sorted(epochs[0].keys() - {"epoch", "seconds"}, key=_figure_order)
         columns = ["epoch", *figures, "seconds"]
         table = Table(box=box.SIMPLE_HEAD)
         for name in columns + ["published loss", "published accuracy"] * bool(published):
-            table.add_column(name.replace("val_", "validation "), justify="right")
+            table.add_column(name.replace("_", " "), justify="right")
         for index, epoch in enumerate(epochs):
             row = [f"{epoch['epoch']:.0f}", *(f"{epoch[name]:.4f}" for name in figures)]
             row.append(f"{epoch['seconds']:.2f}")
             if index < len(published):
-                row += [f"{published[index].loss:.2f}", f"{published[index].accuracy:.2f}"]
+                row += [
+                    f"{published[index].loss:.2f}",
+                    f"{published[index].accuracy:.2f}",
+                ]
             table.add_row(*row)
         self._console.print(table)
 
@@ -95,8 +99,10 @@ class Terminal:
         self.print(record.verdict, _VERDICT_STYLES.get(ExitCode(record.exit_code), "bold red"))
 
 
+def _figure_order(name: str) -> tuple[bool, bool, str]:
+    return name.startswith("val_"), not name.endswith("loss"), name
+
+
 def _component_line(run: ComponentRun) -> Text:
     seconds = f"{run.seconds:7.1f} s" if run.state != "cached" else " " * 9
-    return Text.assemble(
-        f"  {run.component:<18}{seconds}  ", (run.state, _STATE_STYLES[run.state])
-    )
+    return Text.assemble(f"  {run.component:<18}{seconds}  ", (run.state, _STATE_STYLES[run.state]))

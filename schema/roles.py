@@ -54,14 +54,12 @@ def load_schema(schema_file: str) -> schema_pb2.Schema:
     return schema
 
 
-def feature_roles(
-    schema: schema_pb2.Schema, label_key: str, class_names: Sequence[str] | None = None
-) -> FeatureRoles:
+def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequence[str] | None = None) -> FeatureRoles:
     """Gives every feature of a schema its role.
 
     Args:
         schema: The curated schema.
-        label_key: Name of the label: an INT feature whose domain starts at 0 and that is not in the SERVING environment.
+        label_key: Name of the label: an INT feature whose domain starts at 0, not in the SERVING environment.
         class_names: Name of each class; "0", "1", ... where there is none.
 
     Raises:
@@ -69,9 +67,7 @@ def feature_roles(
     """
     features = {feature.name: feature for feature in schema.feature}
     if label_key not in features:
-        raise SchemaError(
-            f"the label '{label_key}' is not a feature of the schema. Features: {', '.join(features)}."
-        )
+        raise SchemaError(f"the label '{label_key}' is not a feature of the schema. Features: {', '.join(features)}.")
     label = features.pop(label_key)
     problems = _label_problems(label) + [
         problem for feature in features.values() for problem in _numeric_problems(feature)

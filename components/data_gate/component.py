@@ -6,8 +6,6 @@ from tfx.dsl.components.base import base_component
 from components.data_gate import executor
 
 
-def create_data_gate(
-    anomalies: types.BaseChannel, statistics: types.BaseChannel
-) -> base_component.BaseComponent:
+def create_data_gate(anomalies: types.BaseChannel, statistics: types.BaseChannel) -> base_component.BaseComponent:
     """Creates the node that fails when any split has an anomaly; what must wait for it names it as upstream node."""
     return executor.DataGate(anomalies=anomalies, statistics=statistics)

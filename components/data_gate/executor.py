@@ -6,7 +6,9 @@ No stock component stops a pipeline on anomalies (tensorflow/tfx-addons issue 15
 import os
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
-from tfx.components.example_validator.executor import DEFAULT_FILE_NAME as ANOMALIES_FILE
+from tfx.components.example_validator.executor import (
+    DEFAULT_FILE_NAME as ANOMALIES_FILE,
+)
 from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as STATISTICS_FILE
 from tfx.dsl.component.experimental.annotations import InputArtifact
 from tfx.dsl.component.experimental.decorators import component
@@ -14,6 +16,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.data_gate import DataRefusedError
+
+_MOST_EXAMPLES = 5
+
 
 @component
 def DataGate(
@@ -24,30 +29,64 @@ def DataGate(
     refusals: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         found = anomalies_pb2.Anomalies.FromString(_read_split(anomalies, split, ANOMALIES_FILE))
-        stats = statistics_pb2.DatasetFeatureStatisticsList.FromString(
-            _read_split(statistics, split, STATISTICS_FILE)
-        )
-        refusals += describe_anomalies(found, stats.datasets[0].num_examples, split)
+        stats = statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_split(statistics, split, STATISTICS_FILE))
+        refusals += describe_anomalies(found, stats.datasets[0], split)
     if refusals:
         raise DataRefusedError("\n".join(refusals))
 
 
 def describe_anomalies(
-    anomalies: anomalies_pb2.Anomalies, num_rows: int, split: str
+    anomalies: anomalies_pb2.Anomalies,
+    statistics: statistics_pb2.DatasetFeatureStatistics,
+    split: str,
 ) -> list[str]:
-    """Puts each anomaly of a split in one sentence that names the feature and, where there is one, the value."""
-    lines = [
-        f"{split} split ({num_rows} rows): '{feature}': {reason.short_description}. {reason.description}"
-        for feature, info in sorted(anomalies.anomaly_info.items())
+    """Puts each anomaly of a split in a sentence that names the feature and, where there is one, the value.
+
+    Args:
+        anomalies: Of the split.
+        statistics: Of the same split.
+        split: Its name.
+    """
+    where = f"in the {split} split ({statistics.num_examples} rows)"
+    if not statistics.num_examples:
+        return [f"there are no rows in the {split} split"]
+    features = {".".join(feature.path.step): feature for feature in statistics.features}
+    sentences = [
+        f"'{name}' {where}: {_sentence(reason)}{_evidence(features.get(name))}"
+        for name, info in sorted(anomalies.anomaly_info.items())
         for reason in info.reason
     ]
-    lines += [
-        f"{split} split ({num_rows} rows): {reason.short_description}. {reason.description}"
-        for reason in anomalies.dataset_anomaly_info.reason
-    ]
-    if not num_rows:
-        lines.append(f"{split} split: no rows.")
-    return lines
+    return sentences + [f"the data {where}: {_sentence(reason)}" for reason in anomalies.dataset_anomaly_info.reason]
+
+
+def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
+    return f"{reason.short_description}: {reason.description}".rstrip(". ")
+
+
+def _evidence(feature: statistics_pb2.FeatureNameStatistics | None) -> str:
+    """Says what TFDV's descriptions leave out: how many rows, and which text stands where a number should."""
+    if feature is None:
+        return ""
+    evidence = []
+    kind = feature.WhichOneof("stats")
+    common = getattr(feature, feature.WhichOneof("stats")).common_stats
+    # An empty CSV cell is a feature that is there without a value; TFDV counts only absent features as missing.
+    if num_missing := common.num_missing + max(0, common.num_non_missing - common.tot_num_values):
+        evidence.append(f"without a value: {num_missing}")
+    if num_nan := max((h.num_nan for h in feature.num_stats.histograms), default=0):
+        evidence.append(f"NaN: {num_nan}")
+    labels = (bucket.label for bucket in feature.string_stats.rank_histogram.buckets)
+    if texts := sorted(label for label in labels if not _is_number(label))[:_MOST_EXAMPLES]:
+        evidence.append(f"not a number: {', '.join(map(repr, texts))}")
+    return f" ({'; '.join(evidence)})" if evidence else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_split(

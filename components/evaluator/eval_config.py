@@ -67,7 +67,10 @@ def make_eval_config(roles: FeatureRoles, thresholds: Sequence[Threshold]) -> tf
 
 
 def _value_threshold(threshold: Threshold) -> tfma.MetricThreshold:
-    bounds = {"lower_bound": threshold.lower_bound, "upper_bound": threshold.upper_bound}
+    bounds = {
+        "lower_bound": threshold.lower_bound,
+        "upper_bound": threshold.upper_bound,
+    }
     return tfma.MetricThreshold(
         value_threshold=tfma.GenericValueThreshold(
             **{name: {"value": bound} for name, bound in bounds.items() if bound is not None}

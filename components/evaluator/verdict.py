@@ -37,7 +37,8 @@ class Rule:
         comparison = self.comparison if self.passed else {">=": "<", "<=": ">"}[self.comparison]
         # As few decimals as tell the value from the bound: never "0.950 < 0.950".
         decimals = next(
-            (n for n in range(3, 17) if f"{self.value:.{n}f}" != f"{self.bound:.{n}f}"), 3
+            (n for n in range(3, 17) if f"{self.value:.{n}f}" != f"{self.bound:.{n}f}"),
+            3,
         )
         return f"{self.metric} {self.value:.{decimals}f} {comparison} {self.bound:.{decimals}f}"
 
@@ -70,12 +71,7 @@ def load_verdict(evaluation_dir: str, blessing_dir: str) -> Verdict:
         if not slice_key
         for name, value in outputs[""][""].items()
     }
-    rules = [
-        rule
-        for spec in result.config.metrics_specs
-        for metric in spec.metrics
-        for rule in _rules(metric, values)
-    ]
+    rules = [rule for spec in result.config.metrics_specs for metric in spec.metrics for rule in _rules(metric, values)]
     return Verdict(
         blessed=is_blessed(blessing_dir),
         rules=tuple(rules),

@@ -23,8 +23,7 @@ def create_example_gen(*, input_dir: str, split_buckets: dict[str, int]) -> Exam
         A node with the output `examples` (Examples), one split per key of `split_buckets`.
     """
     splits = [
-        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=buckets)
-        for name, buckets in split_buckets.items()
+        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=buckets) for name, buckets in split_buckets.items()
     ]
     output_config = example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=splits))
     return ExampleGen(input_base=input_dir, output_config=output_config)

@@ -32,8 +32,7 @@ class ContentDigestDriver(driver.FileBasedDriver):
 class _ContentDigestInputProcessor(input_processor.FileBasedInputProcessor):
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         return "\n".join(
-            f"split:{split.name},sha256:{self._split_digest(split.pattern, span, version)}"
-            for split in self._splits
+            f"split:{split.name},sha256:{self._split_digest(split.pattern, span, version)}" for split in self._splits
         )
 
     def _split_digest(self, pattern: str, span: int, version: int | None) -> str:

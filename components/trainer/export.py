@@ -1,7 +1,7 @@
 """Exports a model so that TensorFlow 2, a TF1 session, TFMA and TF Serving all run it. Runs in the Trainer's process.
 
-`tf.saved_model.save` of a Keras 3 model loads in Python, but not in the C++ and TF1 loaders ("Could not find variable"),
-so TF Serving and BulkInferrer fail (keras-team/keras issue 20096); `keras.export.ExportArchive` loads in all of them.
+`tf.saved_model.save` of a Keras 3 model loads in Python, but not in the C++ and TF1 loaders ("Could not find
+variable"), so TF Serving and BulkInferrer fail (keras-team/keras issue 20096); `keras.export.ExportArchive` loads in all of them.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,10 @@ _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
 def export_model(
-    model: keras.Model, tft_output: tft.TFTransformOutput, roles: FeatureRoles, serving_model_dir: str
+    model: keras.Model,
+    tft_output: tft.TFTransformOutput,
+    roles: FeatureRoles,
+    serving_model_dir: str,
 ) -> None:
     """Writes a SavedModel with the transformation inside.
 

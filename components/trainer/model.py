@@ -5,19 +5,13 @@ from collections.abc import Sequence
 import keras
 
 LOSSES = {
-    "sparse_categorical_crossentropy": lambda: keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True
-    ),
+    "sparse_categorical_crossentropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     "sparse_categorical_focal_crossentropy": lambda: sparse_categorical_focal_crossentropy,
 }
 METRICS = {
     "accuracy": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-    "top_2_accuracy": lambda: keras.metrics.SparseTopKCategoricalAccuracy(
-        k=2, name="top_2_accuracy"
-    ),
-    "cross_entropy": lambda: keras.metrics.SparseCategoricalCrossentropy(
-        from_logits=True, name="cross_entropy"
-    ),
+    "top_2_accuracy": lambda: keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top_2_accuracy"),
+    "cross_entropy": lambda: keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
 }
 
 
@@ -68,9 +62,7 @@ def build_model(
     return model
 
 
-def sparse_categorical_focal_crossentropy(
-    labels: keras.KerasTensor, logits: keras.KerasTensor
-) -> keras.KerasTensor:
+def sparse_categorical_focal_crossentropy(labels: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
     """Focal loss of integer labels (Lin et al. 2017, Focal Loss for Dense Object Detection), float32 `[batch_size]`."""
     one_hot = keras.ops.one_hot(keras.ops.squeeze(labels, -1), logits.shape[-1])
     return keras.losses.categorical_focal_crossentropy(one_hot, logits, from_logits=True)

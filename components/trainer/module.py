@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
@@ -46,7 +47,9 @@ def run_fn(fn_args: FnArgs) -> None:
     validation = load_rows(fn_args.eval_files, feature_spec, label_key)
 
     model = build_model(
-        list(map(transformed_name, roles.numeric)), len(roles.class_names), **hyperparameters
+        list(map(transformed_name, roles.numeric)),
+        len(roles.class_names),
+        **hyperparameters,
     )
     trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE))
     model.fit(
@@ -64,7 +67,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 def load_rows(
     file_patterns: Sequence[str], feature_spec: Mapping[str, Any], label_key: str
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
     """Reads a split of transformed examples into memory, in an order that depends on the rows alone.
 
     Beam does not promise an order of rows or shards, and training must not depend on it.

@@ -11,9 +11,7 @@ import tensorflow_transform as tft
 from schema import transformed_name
 
 
-def preprocessing_fn(
-    inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
-) -> dict[str, tf.Tensor]:
+def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
     """Scales every numeric feature to 0-1 by the training split's minimum and maximum, in one full pass.
 
     Args:

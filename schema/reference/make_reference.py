@@ -11,11 +11,19 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 SEED = 20
 NUM_ROWS = 1000
 ACTIONS = ("hold", "release", "flush")
-REGIME_ACTIONS = (0, 1, 2, 0, 2, 1)  # index into ACTIONS of each regime, going round the circle
+REGIME_ACTIONS = (
+    0,
+    1,
+    2,
+    0,
+    2,
+    1,
+)  # index into ACTIONS of each regime, going round the circle
 SENSORS = {  # name: lowest value, highest value, decimals
     "water_level_m": (0.4, 6.2, 3),
     "flow_rate_m3_s": (4.0, 380.0, 2),
@@ -31,7 +39,7 @@ SENSORS = {  # name: lowest value, highest value, decimals
 LABEL = "gate_action"
 
 
-def make_readings(num_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def make_readings(num_rows: int, seed: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Draws readings and actions.
 
     Args:
@@ -65,8 +73,7 @@ def write_csv(csv_file: Path, num_rows: int = NUM_ROWS, seed: int = SEED) -> Non
         writer.writerow([*SENSORS, LABEL])
         for reading, action in zip(readings, actions, strict=True):
             cells = [
-                f"{value:.{int(decimals)}f}"
-                for value, (_, _, decimals) in zip(reading, SENSORS.values(), strict=True)
+                f"{value:.{int(decimals)}f}" for value, (_, _, decimals) in zip(reading, SENSORS.values(), strict=True)
             ]
             writer.writerow([*cells, action])
 
