@@ -20,7 +20,7 @@ _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
 REFERENCE_CONFIG = str(Path(__file__).parent / "configs" / "reference.yaml")
 
 Optimizer = Literal[
-    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion", "nadam",
+    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam",
     "rmsprop", "sgd",
 ]  # fmt: skip
 Loss = Literal["sparse_categorical_crossentropy", "sparse_categorical_focal_crossentropy"]

@@ -106,13 +106,14 @@ def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) 
 
 class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
+        keys = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in keys:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key}' is there more than once",
-                    problem_mark=key_node.start_mark,
+                    problem=f"the key '{key}' is there more than once", problem_mark=key_node.start_mark
                 )
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 

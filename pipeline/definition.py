@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.pipeline import Pipeline
 
 from components.data_gate.component import create_data_gate
@@ -19,12 +18,7 @@ from pipeline.config import PipelineConfig
 
 
 def create_pipeline(
-    config: PipelineConfig,
-    *,
-    pipeline_root: str,
-    serving_model_dir: str,
-    beam_pipeline_args: Sequence[str],
-    metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
+    config: PipelineConfig, *, pipeline_root: str, serving_model_dir: str, beam_pipeline_args: Sequence[str]
 ) -> Pipeline:
     """Creates the pipeline that a config describes.
 
@@ -33,28 +27,23 @@ def create_pipeline(
         pipeline_root: Where the artifacts go.
         serving_model_dir: Where versions of the model are pushed.
         beam_pipeline_args: Arguments of every Beam component.
-        metadata_connection_config: The metadata store, for orchestrators that need one.
     """
     roles = config.feature_roles()
+    thresholds = [Threshold(**threshold.model_dump()) for threshold in config.evaluator.thresholds]
 
     example_gen = create_example_gen(
-        input_dir=config.example_gen.input_dir,
-        split_buckets=config.example_gen.split_buckets.model_dump(),
+        input_dir=config.example_gen.input_dir, split_buckets=config.example_gen.split_buckets.model_dump()
     )
     examples = example_gen.outputs["examples"]
-
     statistics_gen = create_statistics_gen(examples)
     statistics = statistics_gen.outputs["statistics"]
-
     schema_gen = create_schema_gen(config.schema_gen.schema_file)
     schema = schema_gen.outputs["schema"]
-
     example_validator = create_example_validator(statistics, schema)
     data_gate = create_data_gate(example_validator.outputs["anomalies"], statistics)
 
     transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
     transform.add_upstream_node(data_gate)
-
     trainer = create_trainer(
         transform.outputs["transformed_examples"],
         transform.outputs["transform_graph"],
@@ -64,30 +53,14 @@ def create_pipeline(
         hyperparameters=config.trainer.hyperparameters(),
     )
     model = trainer.outputs["model"]
-
-    evaluator = create_evaluator(
-        examples,
-        model,
-        roles=roles,
-        thresholds=[Threshold(**rule.model_dump()) for rule in config.evaluator.thresholds],
-    )
+    evaluator = create_evaluator(examples, model, roles=roles, thresholds=thresholds)
     pusher = create_pusher(model, evaluator.outputs["blessing"], serving_model_dir=serving_model_dir)
 
+    checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
     return Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=pipeline_root,
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            example_validator,
-            data_gate,
-            transform,
-            trainer,
-            evaluator,
-            pusher,
-        ],
+        components=[*checks, transform, trainer, evaluator, pusher],
         enable_cache=config.enable_cache,
         beam_pipeline_args=list(beam_pipeline_args),
-        metadata_connection_config=metadata_connection_config,
     )

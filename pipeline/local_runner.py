@@ -56,7 +56,6 @@ class LocalRun:
             pipeline_root=str(paths.pipeline_root),
             serving_model_dir=str(paths.serving_model_dir),
             beam_pipeline_args=LOCAL_BEAM_ARGS,
-            metadata_connection_config=self._connection,
         )
         self._ir = compiler.Compiler().compile(pipeline)
         runtime_parameter_utils.substitute_runtime_parameter(

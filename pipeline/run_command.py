@@ -152,7 +152,7 @@ def _serving(paths: RunPaths) -> str:
 
 def _wall_time(record: RunRecord, full_run_seconds: float | None) -> str:
     num_cached = sum(run.state == "cached" for run in record.components)
-    text = f"{record.seconds:.1f} s, {len(record.components) - num_cached} components executed, {num_cached} cached"
+    text = f"{record.seconds:.1f} s; components executed: {len(record.components) - num_cached}, cached: {num_cached}"
     if num_cached and full_run_seconds:
         text += f" (the last run that executed all took {full_run_seconds:.1f} s)"
     return text

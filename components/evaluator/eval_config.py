@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from schema import FeatureRoles, transformed_name
 
@@ -30,7 +30,7 @@ class Threshold:
     upper_bound: float | None = None
 
 
-def make_eval_config(roles: FeatureRoles, thresholds: Sequence[Threshold]) -> tfma.EvalConfig:
+def make_eval_config(roles: FeatureRoles, thresholds: Sequence[Threshold]) -> config_pb2.EvalConfig:
     """Makes the config of an evaluation of `serving_default`'s probabilities.
 
     Args:
@@ -44,35 +44,35 @@ def make_eval_config(roles: FeatureRoles, thresholds: Sequence[Threshold]) -> tf
         raise ValueError("No threshold: nothing could earn a push. Set evaluator.thresholds.")
     bounds = {threshold.metric: _value_threshold(threshold) for threshold in thresholds}
     metrics = [
-        tfma.MetricConfig(
+        config_pb2.MetricConfig(
             class_name=class_name,
             config=json.dumps({"name": name}),
             threshold=bounds.get(name),
         )
         for name, class_name in METRIC_CLASSES.items()
     ]
-    metrics.append(tfma.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": EXAMPLE_COUNT})))
-    return tfma.EvalConfig(
+    metrics.append(config_pb2.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": EXAMPLE_COUNT})))
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 signature_name="serving_default",
                 preprocessing_function_names=["transform_features"],
                 label_key=transformed_name(roles.label),
                 prediction_key="probabilities",
             )
         ],
-        slicing_specs=[tfma.SlicingSpec()],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        slicing_specs=[config_pb2.SlicingSpec()],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
 
 
-def _value_threshold(threshold: Threshold) -> tfma.MetricThreshold:
+def _value_threshold(threshold: Threshold) -> config_pb2.MetricThreshold:
     bounds = {
         "lower_bound": threshold.lower_bound,
         "upper_bound": threshold.upper_bound,
     }
-    return tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(
+    return config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(
             **{name: {"value": bound} for name, bound in bounds.items() if bound is not None}
         )
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import constants
 from tfx.dsl.io import fileio
 
@@ -84,7 +85,7 @@ def is_blessed(blessing_dir: str) -> bool:
     return fileio.exists(os.path.join(blessing_dir, constants.BLESSED_FILE_NAME))
 
 
-def _rules(metric: tfma.MetricConfig, values: Mapping[str, float]) -> list[Rule]:
+def _rules(metric: config_pb2.MetricConfig, values: Mapping[str, float]) -> list[Rule]:
     name = json.loads(metric.config)["name"]
     bounds = metric.threshold.value_threshold
     return [

@@ -1,0 +1,27 @@
+"""Fixtures of every test: what the reference problem is made of."""
+
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_root():
+    return PROJECT_ROOT
+
+
+@pytest.fixture(scope="session")
+def reference_csv(project_root):
+    return project_root / "schema" / "reference" / "data" / "reference.csv"
+
+
+@pytest.fixture(scope="session")
+def reference_schema_file(project_root):
+    return str(project_root / "schema" / "reference" / "schema.pbtxt")
+
+
+@pytest.fixture(scope="session")
+def reference_config_file(project_root):
+    return str(project_root / "pipeline" / "configs" / "reference.yaml")

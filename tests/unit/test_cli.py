@@ -1,0 +1,45 @@
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+
+
+def test_help_of_every_command_has_an_example():
+    for name, command in main.commands.items():
+        result = CliRunner().invoke(main, [name, "--help"])
+        assert result.exit_code == 0
+        assert f"sluice {name}" in command.help
+
+
+def test_validate_says_what_the_pipeline_is(reference_config_file):
+    result = CliRunner().invoke(main, ["validate", reference_config_file])
+    assert result.exit_code == 0
+    assert "10 numeric features, label gate_action with 3 classes (hold, release, flush)" in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_wrong_config_exits_2_with_the_mistake(command, reference_config_file):
+    result = CliRunner().invoke(main, [command, reference_config_file, "--set", "trainer.num_epochs=0"])
+    assert result.exit_code == 2
+    assert "ConfigError: --set: trainer.num_epochs: should be greater than or equal to 1" in result.stderr
+
+
+def test_unknown_option_exits_2():
+    assert CliRunner().invoke(main, ["run", "--fast"]).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["validate"]])
+def test_light_commands_import_neither_tensorflow_nor_tfx(arguments, tmp_path):
+    script = (
+        "import sys; from pipeline.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "finally: print(sorted({'tensorflow', 'tfx', 'keras', 'apache_beam'} & set(sys.modules)))"
+    )
+    start = time.perf_counter()
+    output = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True)
+    print(f"sluice {' '.join(arguments)}: {time.perf_counter() - start:.2f} s")
+    assert output.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,192 @@
+import shutil
+from typing import get_args
+
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.config import load_config
+from pipeline.config_file import ConfigError
+
+
+@pytest.fixture
+def config_file(reference_config_file, project_root, tmp_path):
+    """A copy of the reference config in another folder, with paths that lead to the same files."""
+    text = open(reference_config_file).read().replace("../../", f"{project_root}/")
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    return file
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_reference_config_names_every_key(reference_config_file):
+    def keys(model):
+        return {
+            name: keys(field.annotation) if hasattr(field.annotation, "model_fields") else None
+            for name, field in model.model_fields.items()
+        }
+
+    def named(tree):
+        return {name: named(value) if isinstance(value, dict) else None for name, value in tree.items()}
+
+    tree = yaml.safe_load(open(reference_config_file))
+    assert named(tree) == keys(config.PipelineConfig)
+
+
+def test_every_key_is_described():
+    for section in (config.SplitBuckets, config.LabelConfig, config.TrainerConfig, config.ThresholdConfig):
+        assert all(field.description for field in section.model_fields.values())
+
+
+def test_sections_have_defaults(config_file):
+    tree = yaml.safe_load(config_file.read_text())
+    del tree["trainer"], tree["transform"], tree["published_trace"]
+    config_file.write_text(yaml.safe_dump(tree))
+    assert load_config(str(config_file)).trainer.num_epochs == 5
+
+
+def test_config_is_frozen(reference_config_file):
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(reference_config_file).trainer.num_epochs = 3
+
+
+def test_relative_paths_start_from_the_file(config_file, reference_schema_file, monkeypatch, tmp_path):
+    shutil.copy(reference_schema_file, tmp_path / "mine.pbtxt")
+    edit(config_file, reference_schema_file, "mine.pbtxt")
+    monkeypatch.chdir("/")
+    assert load_config(str(config_file)).schema_gen.schema_file == str(tmp_path / "mine.pbtxt")
+
+
+def test_relative_paths_of_overrides_start_from_the_working_directory(config_file, reference_csv, monkeypatch):
+    monkeypatch.chdir(reference_csv.parents[1])
+    loaded = load_config(str(config_file), ["example_gen.input_dir=data"])
+    assert loaded.example_gen.input_dir == str(reference_csv.parent)
+
+
+def test_overrides_replace_values(reference_config_file):
+    loaded = load_config(
+        reference_config_file,
+        ["trainer.num_epochs=1", "evaluator.thresholds[0].lower_bound=0.999", "trainer.hidden_units=[8, 4]"],
+    )
+    assert loaded.trainer.num_epochs == 1
+    assert loaded.evaluator.thresholds[0].lower_bound == 0.999
+    assert loaded.trainer.hidden_units == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.num_epoch=1", r"--set: trainer.num_epoch: is not a known key.\nExpected one of: module_file, .*"
+         r"Did you mean 'num_epochs'\?"),
+        ("trainer.num_epochs=0", "--set: trainer.num_epochs: should be greater than or equal to 1. Received: 0."),
+        ("trainer.num_epochs=many", "trainer.num_epochs: should be a valid integer.*Received: 'many'."),
+        ("trainer.learning_rate=.nan", "trainer.learning_rate: should be .*finite number. Received: nan."),
+        ("trainer.optimizer=Adam", r"'Adam' is not one of its values.\n.*Did you mean 'adam'\?"),
+        ("trainer.loss=hinge", "'hinge' is not one of its values.\nExpected one of: sparse_categorical_crossentropy"),
+        ("evaluator.thresholds[0].metric=Accuracy",
+         r"--set: evaluator.thresholds\[0\].metric: 'Accuracy' is not one of its values.\n"
+         r"Expected one of: accuracy, loss. Did you mean 'accuracy'\?"),
+        ("evaluator.thresholds=[]", "evaluator.thresholds: .*at least 1 item"),
+        ("evaluator.thresholds=[{metric: loss}]", r"thresholds\[0\]: has no bound. Give lower_bound, upper_bound"),
+        ("evaluator.thresholds=[{metric: loss, lower_bound: 2, upper_bound: 1}]", "nothing passes: lower_bound is"),
+        ("evaluator.thresholds=[{metric: loss, lower_bound: 1}, {metric: loss, upper_bound: 2}]",
+         "evaluator: thresholds name loss more than once"),
+        ("pipeline_name=My pipeline", "pipeline_name: .*pattern.*Received: 'My pipeline'."),
+        ("example_gen.input_dir=nowhere", "example_gen.input_dir: there is no folder .*/nowhere."),
+        ("schema_gen.schema_file=nowhere", "schema_gen.schema_file: there is no file .*/nowhere."),
+        ("trainer.module_file=nowhere.py", "trainer.module_file: there is no file .*/nowhere.py."),
+        ("label.key=foo", "--set: label: the label 'foo' is not a feature of the schema. Features: water_level_m,"),
+        ("label.class_names=[a, b]", "label: 2 class names for the 3 values of the label 'gate_action': a, b."),
+        ("trainer.num_epochs", "--set trainer.num_epochs: is not KEY=VALUE, for example trainer.num_epochs=1."),
+        ("=1", "--set =1: is not KEY=VALUE"),
+        ("trainer.num_epochs=[1", r"--set trainer.num_epochs=\[1: the value is not YAML."),
+        ("evaluator.thresholds[9].metric=loss", "--set evaluator.*: the config has no such place."),
+        ("pipeline_name.x=1", "--set pipeline_name.x=1: the config has no such place."),
+    ],
+)  # fmt: skip
+def test_mistake_is_named_with_its_key(reference_config_file, override, message):
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        load_config(reference_config_file, [override])
+
+
+def test_mistake_in_the_file_is_named_with_the_file(config_file):
+    edit(config_file, "num_epochs: 5", "num_epochs: -5")
+    with pytest.raises(ConfigError, match=f"{config_file}: trainer.num_epochs: should be greater"):
+        load_config(str(config_file))
+
+
+def test_all_mistakes_are_reported_at_once(config_file):
+    edit(config_file, "num_epochs: 5", "num_epoch: 5")
+    edit(config_file, "key: gate_action", "key: foo")
+    edit(config_file, "metric: accuracy", "metric: acuracy")
+    edit(config_file, "pipeline_name: reference\n", "")
+    with pytest.raises(ConfigError) as error:
+        load_config(str(config_file))
+    for key in ("trainer.num_epoch:", "label:", "evaluator.thresholds[0].metric:", "pipeline_name: is missing"):
+        assert f"{config_file}: {key}" in str(error.value)
+    assert "at least 1 item" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "line [12]: is not YAML"),
+        (b"a: 1\na: 2\n", "line 2: is not YAML: the key 'a' is there more than once"),
+        (b"- a\n", "holds no 'key: value' lines"),
+        (b"", "holds no 'key: value' lines"),
+        (b"a: \xff", "is not UTF-8 text"),
+        (b"a: !!python/object/apply:os.system [ls]", "line 1: is not YAML: could not determine a constructor"),
+    ],
+)
+def test_file_that_is_no_config_is_refused(tmp_path, content, message):
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"{file}: {message}"):
+        load_config(str(file))
+
+
+def test_missing_file_is_named():
+    with pytest.raises(ConfigError, match=r"nowhere.yaml: cannot be read: No such file or directory."):
+        load_config("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def run_fn(:", "module.py line 1: is not Python: invalid syntax"),
+        ("def train(): pass", "module.py does not define run_fn."),
+    ],
+)
+def test_module_file_without_its_function_is_refused(reference_config_file, tmp_path, source, message):
+    (tmp_path / "module.py").write_text(source)
+    with pytest.raises(ConfigError, match=message):
+        load_config(reference_config_file, [f"trainer.module_file={tmp_path}/module.py"])
+
+
+@pytest.mark.parametrize("source", ["def run_fn(x): pass", "from x import run_fn", "run_fn = print"])
+def test_module_file_may_bind_its_function_in_any_way(reference_config_file, tmp_path, source):
+    (tmp_path / "module.py").write_text(source)
+    load_config(reference_config_file, [f"trainer.module_file={tmp_path}/module.py"])
+
+
+def test_empty_data_folder_is_refused(reference_config_file, tmp_path):
+    with pytest.raises(ConfigError, match=f"the folder {tmp_path} has no file in it"):
+        load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
+
+
+def test_choices_are_what_keras_and_the_components_know():
+    keras = pytest.importorskip("keras")
+    from components.evaluator.eval_config import METRIC_CLASSES
+    from components.trainer.model import LOSSES, METRICS
+
+    assert [type(keras.optimizers.get(name)).__name__.lower() for name in get_args(config.Optimizer)] == list(
+        get_args(config.Optimizer)
+    )
+    assert set(get_args(config.Loss)) == set(LOSSES)
+    assert set(get_args(config.TrainingMetric)) == set(METRICS)
+    assert set(get_args(config.GateMetric)) == set(METRIC_CLASSES)

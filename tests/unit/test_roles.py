@@ -1,0 +1,84 @@
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from schema import FeatureRoles, SchemaError, feature_roles, load_schema, transformed_name
+
+NUMERIC = """
+feature { name: "x" type: FLOAT presence { min_fraction: 1.0 } shape { dim { size: 1 } } }
+"""
+LABEL = """
+feature { name: "y" type: INT int_domain { min: 0 max: 2 } not_in_environment: "SERVING" }
+"""
+
+
+def make_schema(text):
+    return text_format.Parse(text, schema_pb2.Schema())
+
+
+def test_reference_schema_has_ten_numeric_features_and_three_classes(reference_schema_file):
+    roles = feature_roles(load_schema(reference_schema_file), "gate_action")
+    assert len(roles.numeric) == 10
+    assert roles.class_names == ("0", "1", "2")
+
+
+def test_reference_schema_forbids_nan_and_infinity_in_every_numeric_feature(reference_schema_file):
+    for feature in load_schema(reference_schema_file).feature:
+        if feature.name != "gate_action":
+            assert feature.float_domain.disallow_nan
+            assert feature.float_domain.disallow_inf
+
+
+def test_class_names_are_taken_as_given():
+    roles = feature_roles(make_schema(NUMERIC + LABEL), "y", ["hold", "release", "flush"])
+    assert roles == FeatureRoles(numeric=("x",), label="y", class_names=("hold", "release", "flush"))
+
+
+def test_transformed_name_follows_tfx_examples():
+    assert transformed_name("petal_length") == "petal_length_xf"
+
+
+@pytest.mark.parametrize(
+    ("text", "class_names", "message"),
+    [
+        (NUMERIC, None, r"the label 'y' is not a feature of the schema. Features: x."),
+        (LABEL, None, "the schema has no feature beside the label"),
+        (NUMERIC + LABEL, ["a", "b"], "2 class names for the 3 values of the label 'y': a, b"),
+        (NUMERIC + LABEL.replace("INT ", "BYTES "), None, "the label 'y' is BYTES; it must be INT"),
+        (NUMERIC + LABEL.replace("min: 0", "min: 1"), None, "needs an int_domain with min 0 and max"),
+        (NUMERIC + LABEL.replace("SERVING", "X"), None, 'must say not_in_environment: "SERVING"'),
+        (NUMERIC.replace("FLOAT", "BYTES") + LABEL, None, "feature 'x' is BYTES; only INT and FLOAT"),
+        (NUMERIC.replace("1.0", "0.5") + LABEL, None, "feature 'x' must be in every row with one value"),
+        (NUMERIC.replace("size: 1", "size: 2") + LABEL, None, "feature 'x' must be in every row"),
+    ],
+)
+def test_schema_that_is_no_classification_problem_is_refused(text, class_names, message):
+    with pytest.raises(SchemaError, match=message):
+        feature_roles(make_schema(text), "y", class_names)
+
+
+def test_all_problems_of_a_schema_are_reported_at_once():
+    text = NUMERIC.replace("FLOAT", "BYTES") + LABEL.replace("INT ", "FLOAT ")
+    with pytest.raises(SchemaError, match=r"(?s)'y' is FLOAT.*'x' is BYTES"):
+        feature_roles(make_schema(text), "y")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"feature { nome: 'x' }", "is not a readable schema in text format: 1:11 "),
+        (b"\xff\xfe", "is not a readable schema"),
+        (b"", "has no feature"),
+    ],
+    ids=["unknown field", "not UTF-8", "empty"],
+)
+def test_unreadable_schema_is_named(tmp_path, content, message):
+    file = tmp_path / "schema.pbtxt"
+    file.write_bytes(content)
+    with pytest.raises(SchemaError, match=f"{file} {message}"):
+        load_schema(str(file))
+
+
+def test_missing_schema_is_named():
+    with pytest.raises(SchemaError, match=r"nowhere.pbtxt is not a readable schema"):
+        load_schema("nowhere.pbtxt")
