@@ -68,7 +68,6 @@ def _evidence(feature: statistics_pb2.FeatureNameStatistics | None) -> str:
     if feature is None:
         return ""
     evidence = []
-    kind = feature.WhichOneof("stats")
     common = getattr(feature, feature.WhichOneof("stats")).common_stats
     # An empty CSV cell is a feature that is there without a value; TFDV counts only absent features as missing.
     if num_missing := common.num_missing + max(0, common.num_non_missing - common.tot_num_values):

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.config_file import ConfigError
 @pytest.fixture
 def config_file(reference_config_file, project_root, tmp_path):
     """A copy of the reference config in another folder, with paths that lead to the same files."""
-    text = open(reference_config_file).read().replace("../../", f"{project_root}/")
+    text = Path(reference_config_file).read_text().replace("../../", f"{project_root}/")
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
     return file
@@ -34,7 +35,7 @@ def test_reference_config_names_every_key(reference_config_file):
     def named(tree):
         return {name: named(value) if isinstance(value, dict) else None for name, value in tree.items()}
 
-    tree = yaml.safe_load(open(reference_config_file))
+    tree = yaml.safe_load(Path(reference_config_file).read_text())
     assert named(tree) == keys(config.PipelineConfig)
 
 

@@ -1,4 +1,4 @@
-"""Put on PYTHONPATH of a run under test: notes every attempt to leave this machine in $NETWORK_GUARD_FILE and fails it."""
+"""On the PYTHONPATH of a run under test: notes attempts to leave this machine in $NETWORK_GUARD_FILE and fails them."""
 
 import os
 import sys

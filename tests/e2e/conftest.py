@@ -1,0 +1,114 @@
+"""Runs the real command: the reference pipeline once per session, and a copy of the project that may be edited."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+NETWORK_GUARD = Path(__file__).parent / "network_guard"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run printed and left."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    record: dict
+    root: Path
+
+    @property
+    def last_line(self):
+        return self.stdout.splitlines()[-1]
+
+    @property
+    def states(self):
+        return {run["component"]: run["state"] for run in self.record["components"]}
+
+    @property
+    def executed(self):
+        return {name for name, state in self.states.items() if state != "cached"}
+
+    @property
+    def versions(self):
+        folder = self.root / "serving_model" / "reference"
+        return sorted(int(path.name) for path in folder.iterdir()) if folder.is_dir() else []
+
+    @property
+    def log(self):
+        return (self.root / "logs" / "reference" / f"{self.record['run_id']}.log").read_text()
+
+    @property
+    def trace(self):
+        (trainer,) = (run for run in self.record["components"] if run["component"] == "Trainer")
+        return json.loads(Path(trainer["outputs"]["model_run"], "training_trace.json").read_text())
+
+
+class Command:
+    """`sluice run` with one root and no way out of this machine."""
+
+    def __init__(self, command, root, cwd):
+        self.command = [*command, "run", "--root", str(root)]
+        self.root = root
+        self.cwd = cwd
+        self.guard_file = root.parent / f"{root.name}.network"
+        self.environment = os.environ | {
+            "PYTHONPATH": str(NETWORK_GUARD),
+            "NETWORK_GUARD_FILE": str(self.guard_file),
+        }
+
+    def __call__(self, *arguments):
+        start = time.perf_counter()
+        process = subprocess.run(
+            [*self.command, *arguments], cwd=self.cwd, env=self.environment, capture_output=True, text=True
+        )
+        seconds = time.perf_counter() - start
+        record_file = max((self.root / "reports" / "reference").glob("*/run.json"))
+        record = json.loads(record_file.read_text())
+        return Result(process.returncode, process.stdout, process.stderr, seconds, record, self.root)
+
+
+@pytest.fixture(scope="session")
+def sluice(tmp_path_factory):
+    """The installed command on the reference pipeline."""
+    folder = tmp_path_factory.mktemp("reference")
+    return Command([str(Path(sys.executable).parent / "sluice")], folder / "output", folder)
+
+
+@pytest.fixture(scope="session")
+def reference(sluice):
+    """The first run of the reference pipeline."""
+    return sluice()
+
+
+@pytest.fixture(scope="session")
+def project_copy(tmp_path_factory, project_root):
+    """A copy of the code whose reference pipeline has run once; `run` runs it again."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("schema", "components", "pipeline"):
+        shutil.copytree(project_root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    run = Command([sys.executable, "-m", "pipeline"], folder / "output", folder)
+    assert run().exit_code == 0
+    return folder, run
+
+
+@pytest.fixture
+def edited_csv(reference_csv, tmp_path):
+    """Writes a copy of the reference data, its rows changed by a function, into a folder of its own."""
+
+    def write(change):
+        lines = [line.split(",") for line in reference_csv.read_text().splitlines()]
+        (tmp_path / "data").mkdir()
+        text = "\n".join(",".join(cells) for cells in change(lines)) + "\n"
+        (tmp_path / "data" / "rows.csv").write_text(text)
+        return str(tmp_path / "data")
+
+    return write

@@ -1,0 +1,166 @@
+"""The reference pipeline through the real command: pushed, cached, refused, failed, interrupted."""
+
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def test_reference_run_pushes_one_version(reference):
+    assert reference.exit_code == 0, reference.stdout
+    assert set(reference.states.values()) == {"done"}
+    (version,) = reference.versions
+    pattern = rf"PUSHED: accuracy 0\.9\d\d >= 0\.900, loss 0\.\d+ <= 0\.350 on \d+ eval rows; .*/{version}"
+    assert re.fullmatch(pattern, reference.last_line)
+
+
+def test_terminal_is_short_and_without_the_libraries_chatter(reference):
+    assert len(reference.stdout.splitlines()) <= 60
+    assert reference.stderr == ""
+    assert not re.search(r"(?i)warning|deprecated|absl|I0000|tensorflow/", reference.stdout)
+    assert "Going to run a new execution" in reference.log
+
+
+def test_run_never_tries_the_network(reference, sluice):
+    assert reference.exit_code == 0
+    assert not sluice.guard_file.exists(), sluice.guard_file.read_text()
+
+
+def test_network_guard_sees_an_attempt(sluice, tmp_path):
+    script = "import urllib.request as r; r.urlopen('http://example.com')"
+    environment = sluice.environment | {"NETWORK_GUARD_FILE": str(tmp_path / "attempts")}
+    assert subprocess.run(["python", "-c", script], env=environment, capture_output=True).returncode != 0
+    assert "example.com" in (tmp_path / "attempts").read_text()
+
+
+def test_training_reaches_the_published_trace_in_five_epochs(reference):
+    losses = [epoch["loss"] for epoch in reference.trace]
+    assert len(losses) == 5
+    assert np.all(np.diff(losses) < 0)
+    assert reference.trace[-1]["val_accuracy"] >= 0.90
+    assert reference.trace[-1]["val_loss"] <= 0.35
+    assert losses[-1] <= 0.35
+    assert reference.trace[0]["accuracy"] < 0.7  # it had something to learn
+
+
+def test_another_run_trains_to_the_same_figures(reference, sluice, tmp_path):
+    other = type(sluice)(sluice.command[:1], tmp_path / "output", tmp_path)()
+    for ours, theirs in zip(reference.trace, other.trace, strict=True):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, err_msg=name)
+
+
+def test_unchanged_run_executes_nothing_and_says_how_long_both_took(reference, sluice):
+    again = sluice()
+    assert again.exit_code == 0
+    assert again.executed == set()
+    assert again.last_line.startswith(f"NOTHING TO DO: serving stays on version {reference.versions[0]} (accuracy")
+    assert again.versions == reference.versions
+    assert re.search(
+        r"s; components executed: 0, cached: 9 \(the last run that executed all took \d+\.\d s\)", again.stdout
+    )
+
+
+def test_refused_model_is_not_pushed(reference, sluice):
+    before = sluice().versions
+    refused = sluice("--set", "evaluator.thresholds[0].lower_bound=0.999")
+    assert refused.exit_code == 3
+    assert refused.executed == {"Evaluator", "Pusher"}
+    assert refused.versions == before
+    pattern = rf"NOT PUSHED: accuracy 0\.9\d\d < 0\.999 on \d+ eval rows; serving stays on version {before[-1]}"
+    assert re.fullmatch(pattern, refused.last_line)
+    again = sluice("--set", "evaluator.thresholds[0].lower_bound=0.999")
+    assert (again.exit_code, again.executed) == (3, set())
+
+
+def test_linear_model_does_not_reach_the_bound(reference, sluice):
+    linear = sluice("--set", "trainer.hidden_units=[]", "--set", "trainer.learning_rate=0.05")
+    assert linear.exit_code == 3
+    assert linear.trace[-1]["val_accuracy"] < 0.8
+
+
+def edit_cell(column, value):
+    def change(lines):
+        lines[57][lines[0].index(column)] = value
+        return lines
+
+    return change
+
+
+def drop_column(column):
+    def change(lines):
+        index = lines[0].index(column)
+        return [cells[:index] + cells[index + 1 :] for cells in lines]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (edit_cell("rainfall_mm", "nan"), r"'rainfall_mm' in the \w+ split .* NaN values \(NaN: 1\)"),
+        (edit_cell("ph", "inf"), r"'ph' in the \w+ split .*(Inf|inf)"),
+        (edit_cell("ph", "99.0"), r"'ph' in the \w+ split .*99"),
+        (edit_cell("ph", ""), r"'ph' in the \w+ split .*\(without a value: 1\)"),
+        (edit_cell("ph", "sour"), r"'ph' in the \w+ split .*FLOAT but got STRING"),
+        (edit_cell("gate_action", "7"), r"'gate_action' in the \w+ split .*: 7"),
+        (drop_column("ph"), r"'ph' in the \w+ split .*: Column is completely missing"),
+        (lambda lines: lines[:1], "there are no rows in the train split"),
+    ],
+    ids=["NaN", "infinity", "outside the domain", "empty cell", "text", "unknown label", "missing column", "no rows"],
+)
+def test_bad_data_are_refused_before_anything_is_trained(reference, sluice, edited_csv, change, message):
+    before = sluice.root / "serving_model" / "reference"
+    versions = sorted(before.iterdir())
+    refused = sluice("--set", f"example_gen.input_dir={edited_csv(change)}")
+    assert refused.exit_code == 4, refused.stdout
+    assert re.search(f"^DATA REFUSED: .*{message}.*; serving stays on version", refused.last_line)
+    assert list(refused.states)[-1] == "DataGate"
+    assert sorted(before.iterdir()) == versions
+
+
+def test_from_executes_a_component_and_what_depends_on_it(reference, sluice):
+    assert sluice("--from", "Evaluator").executed == {"Evaluator", "Pusher"}
+
+
+def test_from_an_unknown_component_names_the_known_ones(reference, sluice):
+    result = sluice("--from", "Tuner")
+    assert result.exit_code == 2
+    assert "'Tuner' is no component. Components: ExampleGen, SchemaGen, StatisticsGen," in result.last_line
+
+
+def test_push_that_is_no_longer_served_is_done_again(reference, sluice):
+    shutil.rmtree(sluice.root / "serving_model")
+    again = sluice()
+    assert again.executed == {"Pusher"}
+    assert len(again.versions) == 1
+    assert again.last_line.startswith("PUSHED: ")
+
+
+def test_failure_names_component_and_cause_and_logs_the_traceback(reference, sluice, tmp_path):
+    (tmp_path / "module.py").write_text("def run_fn(fn_args):\n    raise RuntimeError('no memory left')\n")
+    failed = sluice("--set", f"trainer.module_file={tmp_path}/module.py")
+    assert failed.exit_code == 1
+    assert failed.last_line.startswith("FAILED: Trainer: RuntimeError: no memory left; serving stays on version")
+    assert failed.states["Trainer"] == "failed"
+    assert "Traceback" in failed.log
+
+
+def test_interrupted_run_exits_130(reference, sluice):
+    process = subprocess.Popen(
+        [*sluice.command, "--no-cache"],
+        cwd=sluice.cwd, env=sluice.environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "ExampleGen" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output.splitlines()[-1].startswith("INTERRUPTED; serving stays on version")

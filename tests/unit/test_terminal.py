@@ -1,0 +1,48 @@
+import io
+import subprocess
+import sys
+
+from pipeline.config import EpochFigures
+from pipeline.run_record import ComponentRun
+from pipeline.terminal import Terminal
+
+
+def test_trace_puts_losses_first_and_the_published_trace_last():
+    stream = io.StringIO()
+    epoch = {"epoch": 1, "seconds": 0.5, "accuracy": 0.6, "loss": 1.0, "val_accuracy": 0.7, "val_loss": 0.9}
+    Terminal(stream).print_training_trace([epoch], [EpochFigures(loss=1.2, accuracy=0.55)])
+    header, _, row = (line for line in stream.getvalue().splitlines() if line.strip())
+    assert header.split()[:3] == ["epoch", "loss", "accuracy"]
+    assert row.split() == ["1", "1.0000", "0.6000", "0.9000", "0.7000", "0.50", "1.20", "0.55"]
+
+
+def test_a_pipe_gets_a_line_per_finished_component_and_no_control_codes():
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    terminal.start("ExampleGen")
+    terminal.finish_component(ComponentRun("ExampleGen", "done", 2.44))
+    terminal.finish_component(ComponentRun("Pusher", "cached", 0.01))
+    assert stream.getvalue() == "  ExampleGen            2.4 s  done\n  Pusher                       cached\n"
+
+
+def test_text_in_brackets_is_printed_as_it_is():
+    stream = io.StringIO()
+    Terminal(stream).print("FAILED: [bold]x[/bold] " + "y" * 200)
+    assert stream.getvalue() == "FAILED: [bold]x[/bold] " + "y" * 200 + "\n"
+
+
+def test_output_of_c_of_python_and_of_child_processes_goes_to_the_log(tmp_path):
+    script = """
+import os, pathlib, subprocess, sys, warnings
+from pipeline.log_file import redirected_output
+with redirected_output(pathlib.Path(sys.argv[1])) as terminal:
+    os.write(1, b"from C\\n")
+    print("from Python", file=sys.stderr)
+    subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+    print("for the user", file=terminal)
+print("after")
+"""
+    log_file = tmp_path / "logs" / "run.log"
+    process = subprocess.run([sys.executable, "-c", script, str(log_file)], capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == ("for the user\nafter\n", "")
+    assert log_file.read_text().splitlines() == ["from C", "from Python", "from a child"]

@@ -1,0 +1,108 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.trainer.model import build_model
+from components.trainer.module import TrainingTrace, load_rows
+
+FEATURES = ["a_xf", "b_xf"]
+SPEC = {name: tf.io.FixedLenFeature([1], tf.float32) for name in FEATURES} | {
+    "y_xf": tf.io.FixedLenFeature([1], tf.int64)
+}
+
+
+def make_rows(num_rows=60):
+    generator = np.random.default_rng(0)
+    columns = {name: generator.uniform(size=(num_rows, 1)).astype(np.float32) for name in FEATURES}
+    labels = (columns["a_xf"] + columns["b_xf"] > 1).astype(np.int64)
+    return columns, labels
+
+
+def write_examples(file, columns, labels):
+    with tf.io.TFRecordWriter(str(file), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+        for index in range(len(labels)):
+            example = tf.train.Example()
+            for name, column in columns.items():
+                example.features.feature[name].float_list.value.append(column[index, 0])
+            example.features.feature["y_xf"].int64_list.value.append(labels[index, 0])
+            writer.write(example.SerializeToString())
+
+
+def test_default_model_is_the_mission_s():
+    model = build_model(FEATURES, 3, hidden_units=[8])
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
+    assert model.loss.get_config()["from_logits"]
+    assert model.layers[-1].activation is keras.activations.linear
+    assert {name: tuple(x.shape) for name, x in model.input.items()} == dict.fromkeys(FEATURES, (None, 1))
+    assert tuple(model.output.shape) == (None, 3)
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "sparse_categorical_focal_crossentropy"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_every_loss_falls_and_every_metric_is_logged(loss, optimizer):
+    keras.utils.set_random_seed(0)
+    metrics = ["accuracy", "top_2_accuracy", "cross_entropy"]
+    model = build_model(
+        FEATURES, 2, hidden_units=[8], optimizer=optimizer, learning_rate=0.05, loss=loss, metrics=metrics
+    )
+    assert model.optimizer.learning_rate.numpy() == np.float32(0.05)
+    columns, labels = make_rows()
+    history = model.fit(columns, labels, epochs=5, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert set(metrics) < set(history)
+
+
+def test_no_hidden_units_give_a_linear_model():
+    assert len(build_model(FEATURES, 2, hidden_units=[]).trainable_weights) == 2
+
+
+def test_label_that_is_no_class_is_an_error():
+    model = build_model(FEATURES, 2, hidden_units=[4])
+    columns, labels = make_rows()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="label value of 7"):
+        model.fit(columns, labels + 6, verbose=0)
+
+
+def test_rows_come_in_the_same_order_from_any_order_and_sharding(tmp_path):
+    columns, labels = make_rows()
+    write_examples(tmp_path / "one-0.gz", columns, labels)
+    order = np.random.default_rng(1).permutation(len(labels))
+    for shard, part in enumerate(np.array_split(order, 3)):
+        write_examples(tmp_path / f"three-{shard}.gz", {n: c[part] for n, c in columns.items()}, labels[part])
+    one, one_labels = load_rows([f"{tmp_path}/one-*"], SPEC, "y_xf")
+    three, three_labels = load_rows([f"{tmp_path}/three-*"], SPEC, "y_xf")
+    np.testing.assert_array_equal(one_labels, three_labels)
+    for name in FEATURES:
+        np.testing.assert_array_equal(one[name], three[name])
+        np.testing.assert_array_equal(np.sort(one[name], 0), np.sort(columns[name], 0))
+
+
+def test_split_without_rows_is_named(tmp_path):
+    write_examples(tmp_path / "empty.gz", {}, np.zeros((0, 1), np.int64))
+    with pytest.raises(ValueError, match=r"No rows in .*empty.gz; a split is empty"):
+        load_rows([f"{tmp_path}/empty.gz"], SPEC, "y_xf")
+
+
+def test_trace_keeps_the_figures_of_each_epoch(tmp_path):
+    model = build_model(FEATURES, 2, hidden_units=[4])
+    columns, labels = make_rows()
+    trace_file = tmp_path / "run" / "trace.json"
+    history = model.fit(
+        columns, labels, validation_split=0.5, epochs=2, verbose=0, callbacks=[TrainingTrace(str(trace_file))]
+    ).history
+    epochs = json.loads(trace_file.read_text())
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert [epoch["val_loss"] for epoch in epochs] == history["val_loss"]
+    assert all(epoch["seconds"] > 0 for epoch in epochs)
+
+
+def test_diverged_training_stops_with_advice(tmp_path):
+    model = build_model(FEATURES, 2, hidden_units=[])
+    columns, labels = make_rows()
+    columns["a_xf"][0] = np.nan
+    with pytest.raises(ValueError, match=r"loss is nan in epoch 1: training diverged\. Lower trainer\.learning_rate"):
+        model.fit(columns, labels, validation_split=0.5, verbose=0, callbacks=[TrainingTrace(str(tmp_path / "t.json"))])
