@@ -12,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run validate doctor test lint check format benchmark lock clean
+.PHONY: help setup run validate doctor test lint check format benchmark lock-check lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,12 +31,11 @@ doctor: $(READY) ## Check this machine
 test: $(READY) ## Run all tests: ARGS="-m 'not e2e'" for the quick ones
 	@.venv/bin/python -m pytest $(ARGS)
 
-lint: $(READY) ## Check format, lint, types, imports and the lock
+lint: $(READY) lock-check ## Check format, lint, types, imports and the lock
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@$(UV) lock --check --quiet
 
 check: lint test ## Everything that CI runs
 
@@ -46,6 +45,9 @@ format: $(READY) ## Format the code and fix what ruff can fix
 
 benchmark: $(READY) ## Time sluice beside a plain stock TFX pipeline
 	@.venv/bin/python tests/benchmarks/compare.py $(ARGS)
+
+lock-check: $(UV)
+	@$(UV) lock --check --quiet
 
 lock: $(UV) ## Resolve the dependencies again and write uv.lock
 	@$(UV) lock --python 3.11

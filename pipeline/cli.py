@@ -70,6 +70,7 @@ def run(
       sluice run --from Trainer
     """
     config = _load(config_file, overrides)
+    _make_dir(root)
     from pipeline.run_command import run_pipeline
 
     sys.exit(
@@ -112,6 +113,14 @@ def doctor(root: Path) -> None:
     from pipeline.doctor import examine_and_print
 
     sys.exit(examine_and_print(root))
+
+
+def _make_dir(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        click.echo(f"--root: {root} cannot be made: {err.strerror}.", err=True)
+        sys.exit(ExitCode.USAGE)
 
 
 def _load(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:

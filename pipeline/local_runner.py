@@ -141,7 +141,9 @@ class LocalRun:
             artifacts = execution_lib.get_output_artifacts(handle, info.execution_id)
         if execution.last_known_state not in _STATES:
             raise RuntimeError(f"{component} did not run; its inputs could not be resolved.")
-        return _STATES[execution.last_known_state], {name: artifact.uri for name, (artifact, *_) in artifacts.items()}
+        return _STATES[execution.last_known_state], {
+            name: artifact.uri for name, (artifact, *_) in sorted(artifacts.items())
+        }
 
     def _push_is_stale(self) -> bool:
         """Whether the blessed model is not what is served, so that a push from the cache would be none."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from absl import logging as absl_logging
+
 
 @contextlib.contextmanager
 def redirected_output(log_file: Path) -> Iterator[TextIO]:
@@ -32,6 +34,8 @@ def redirected_output(log_file: Path) -> Iterator[TextIO]:
         os.dup2(log.fileno(), 2)
         faulthandler.enable(file=2)
         logging.captureWarnings(True)
+        absl_logging.use_absl_handler()
+        absl_logging.set_verbosity(absl_logging.INFO)
         try:
             yield terminal
         finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data_gate import DataRefusedError
+from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
 from pipeline.log_file import redirected_output
 from pipeline.run_record import (
@@ -20,13 +21,12 @@ from pipeline.run_record import (
     UnknownComponentError,
     last_full_run_seconds,
 )
-from pipeline.terminal import Terminal
+from pipeline.terminal import Terminal, shown
 
 if TYPE_CHECKING:
     from pipeline.local_runner import LocalRun
 
 _LONGEST_MESSAGE = 300
-TRAINING_TRACE_FILE = "training_trace.json"
 
 
 def run_pipeline(
@@ -51,7 +51,7 @@ def run_pipeline(
     paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
     with redirected_output(paths.log_file) as stream:
         terminal = Terminal(stream)
-        terminal.print(f"Pipeline {config.pipeline_name} from {config_file}")
+        terminal.print(f"Pipeline {config.pipeline_name} from {shown(config_file)}")
         run, exit_code, verdict = _attempt(config, paths, terminal, use_cache=use_cache, from_component=from_component)
         components = run.components if run else ()
         record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
@@ -68,8 +68,8 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
         if trace_file.is_file():
             terminal.print_training_trace(json.loads(trace_file.read_text()), config.published_trace)
     terminal.print(_wall_time(record, last_full_run_seconds(paths)))
-    terminal.print(f"Log     {paths.log_file}")
-    terminal.print(f"Record  {paths.record_file}")
+    terminal.print(f"Log     {shown(paths.log_file)}")
+    terminal.print(f"Record  {shown(paths.record_file)}")
     terminal.print_verdict(record)
 
 
@@ -118,17 +118,14 @@ def _without_garbage_collection() -> Iterator[None]:
 def _judge(run: "LocalRun", paths: RunPaths) -> tuple[ExitCode, str]:
     from components.evaluator.verdict import load_verdict
 
-    verdict = load_verdict(
-        run.output_dir("Evaluator", "evaluation"),
-        run.output_dir("Evaluator", "blessing"),
-    )
+    verdict = load_verdict(run.output_dir("Evaluator", "evaluation"), run.output_dir("Evaluator", "blessing"))
     if not verdict.blessed:
         return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths)}"
-    pusher = run.components[-1]
-    if pusher.state == "cached":
+    states = {component.component: component.state for component in run.components}
+    if states["Pusher"] == "cached":
         return ExitCode.PUSHED, f"NOTHING TO DO: {_serving(paths)} ({verdict})"
     served_dir = paths.serving_model_dir / str(paths.served_version())
-    return ExitCode.PUSHED, f"PUSHED: {verdict}; {served_dir}"
+    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(served_dir)}"
 
 
 def _explain(err: Exception, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
@@ -141,7 +138,7 @@ def _explain(err: Exception, run: "LocalRun | None", paths: RunPaths, terminal: 
         more = f" (and {len(others)} more, above)" * bool(others)
         return ExitCode.DATA_REFUSED, f"DATA REFUSED: {first}{more}; {_serving(paths)}"
     where = run.components[-1].component if run and run.components else "before the first component"
-    message = f"{type(err).__name__}: {err}"[:_LONGEST_MESSAGE]
+    message = " ".join(f"{type(err).__name__}: {err}".split())[:_LONGEST_MESSAGE]
     return ExitCode.FAILED, f"FAILED: {where}: {message}; {_serving(paths)}"
 
 

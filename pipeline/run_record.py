@@ -109,7 +109,9 @@ class RunRecord:
     def write(self, record_file: Path) -> None:
         """Writes the record as JSON."""
         record_file.parent.mkdir(parents=True, exist_ok=True)
-        record_file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        unfinished = record_file.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        unfinished.rename(record_file)
 
 
 def last_full_run_seconds(paths: RunPaths) -> float | None:

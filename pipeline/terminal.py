@@ -18,6 +18,12 @@ _STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red"}
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
 
+def shown(path: str | Path) -> str:
+    """Returns how a path is shown: relative, where it lies below the working directory."""
+    path, here = Path(path).absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 class Terminal:
     """Prints the course of a run to a stream: live where it is a terminal, finished lines alone where it is not."""
 
@@ -64,7 +70,7 @@ class Terminal:
         table = Table("component", "state", box=box.SIMPLE_HEAD, title_justify="left")
         table.add_column("seconds", justify="right")
         table.add_column("rows", justify="right")
-        table.add_column(f"artifact in {root}", overflow="fold")
+        table.add_column(f"artifact in {shown(root)}", overflow="fold")
         for run in runs:
             artifact = next(iter(run.outputs.values()), "")
             table.add_row(

@@ -1,8 +1,8 @@
 """Exports a model so that TensorFlow 2, a TF1 session, TFMA and TF Serving all run it. Runs in the Trainer's process.
 
 `tf.saved_model.save` of a Keras 3 model loads in Python, but not in the C++ and TF1 loaders ("Could not find
-variable"), so TF Serving and BulkInferrer fail (keras-team/keras issue 20096). `keras.export.ExportArchive` loads in all
-of them.
+variable"), so TF Serving and BulkInferrer fail (keras-team/keras issue 20096). `keras.export.ExportArchive` loads in
+all of them.
 """
 
 from collections.abc import Callable

@@ -14,11 +14,11 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
 
+from components.trainer import TRAINING_TRACE_FILE
 from components.trainer.export import export_model
 from components.trainer.model import build_model
 from schema import FeatureRoles, transformed_name
 
-TRAINING_TRACE_FILE = "training_trace.json"
 _PARSE_BATCH_SIZE = 4096
 
 

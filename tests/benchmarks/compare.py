@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -60,7 +61,7 @@ def _measure(command: list[str]) -> tuple[float, float]:
 
 
 def _print(figures: dict[str, list[tuple[float, float]]]) -> None:
-    table = Table("pipeline", "seconds (median)", "all runs", "peak MiB", "share of stock")
+    table = Table("pipeline", "seconds (median)", "all runs", "peak MiB", "share of stock", box=box.SIMPLE_HEAD)
     stock_seconds = statistics.median(seconds for seconds, _ in figures["stock"])
     for name, runs in figures.items():
         seconds = statistics.median(seconds for seconds, _ in runs)

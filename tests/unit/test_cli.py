@@ -43,3 +43,10 @@ def test_light_commands_import_neither_tensorflow_nor_tfx(arguments, tmp_path):
     output = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True)
     print(f"sluice {' '.join(arguments)}: {time.perf_counter() - start:.2f} s")
     assert output.stdout.splitlines()[-1] == "[]"
+
+
+def test_root_that_cannot_be_made_exits_2(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["run", "--root", str(tmp_path / "file" / "output")])
+    assert result.exit_code == 2
+    assert "cannot be made: Not a directory." in result.stderr

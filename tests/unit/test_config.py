@@ -191,3 +191,19 @@ def test_choices_are_what_keras_and_the_components_know():
     assert set(get_args(config.Loss)) == set(LOSSES)
     assert set(get_args(config.TrainingMetric)) == set(METRICS)
     assert set(get_args(config.GateMetric)) == set(METRIC_CLASSES)
+
+
+def test_readme_explains_every_key(project_root):
+    readme = (project_root / "README.md").read_text()
+
+    def leaves(model, prefix=""):
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields") and name != "split_buckets":
+                yield from leaves(field.annotation, f"{prefix}{name}.")
+            else:
+                yield prefix + name
+
+    table = "\n".join(line for line in readme.splitlines() if line.startswith("| `"))
+    missing = [key for key in leaves(config.PipelineConfig) if f"`{key}`" not in table
+               and f"`{key.rpartition('.')[2]}`" not in table]  # fmt: skip
+    assert missing == []
