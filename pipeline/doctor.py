@@ -15,7 +15,7 @@ from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.log_file import redirected_output
 from pipeline.terminal import Terminal
 
-_LOWEST_GLIBC = (2, 28)  # of the locked manylinux wheels
+_LOWEST_GLIBC = (2, 27)  # of the locked manylinux wheels
 _LOWEST_FREE_GIB = 2
 _NATIVE_MODULES = {
     "tensorflow": "tensorflow",

@@ -80,6 +80,8 @@ def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequen
             f"{len(class_names)} class names for the {num_classes} values of the label '{label_key}': "
             f"{', '.join(class_names)}."
         )
+    if class_names is not None and len(set(class_names)) < len(class_names):
+        problems.append(f"two classes of the label '{label_key}' have one name: {', '.join(class_names)}.")
     if problems:
         raise SchemaError("\n".join(problems))
     return FeatureRoles(

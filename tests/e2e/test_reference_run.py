@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_run_never_tries_the_network(reference, sluice):
 def test_network_guard_sees_an_attempt(sluice, tmp_path):
     script = "import urllib.request as r; r.urlopen('http://example.com')"
     environment = sluice.environment | {"NETWORK_GUARD_FILE": str(tmp_path / "attempts")}
-    assert subprocess.run(["python", "-c", script], env=environment, capture_output=True).returncode != 0
+    assert subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True).returncode != 0
     assert "example.com" in (tmp_path / "attempts").read_text()
 
 

@@ -44,6 +44,7 @@ def test_transformed_name_follows_tfx_examples():
         (NUMERIC, None, r"the label 'y' is not a feature of the schema. Features: x."),
         (LABEL, None, "the schema has no feature beside the label"),
         (NUMERIC + LABEL, ["a", "b"], "2 class names for the 3 values of the label 'y': a, b"),
+        (NUMERIC + LABEL, ["a", "b", "a"], "two classes of the label 'y' have one name: a, b, a"),
         (NUMERIC + LABEL.replace("INT ", "BYTES "), None, "the label 'y' is BYTES; it must be INT"),
         (NUMERIC + LABEL.replace("min: 0", "min: 1"), None, "needs an int_domain with min 0 and max"),
         (NUMERIC + LABEL.replace("SERVING", "X"), None, 'must say not_in_environment: "SERVING"'),
