@@ -9,7 +9,7 @@ import click
 
 from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
 from pipeline.config_file import ConfigError
-from pipeline.run_record import ExitCode
+from pipeline.run_record import COMPONENTS, ExitCode
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,8 +45,9 @@ def main() -> None:
 @click.option(
     "--from",
     "from_component",
+    type=click.Choice(COMPONENTS),
     metavar="COMPONENT",
-    help="Execute COMPONENT and all that depends on it.",
+    help=f"Execute COMPONENT and all that depends on it: {', '.join(COMPONENTS)}.",
 )
 def run(
     config_file: str,
@@ -55,7 +56,7 @@ def run(
     no_cache: bool,
     from_component: str | None,
 ) -> None:
-    r"""Run the pipeline on this machine.
+    """Run the pipeline on this machine.
 
     CONFIG is a YAML file; without one, the reference pipeline runs.
 
@@ -69,6 +70,8 @@ def run(
       sluice run my.yaml --set trainer.num_epochs=20 --set 'evaluator.thresholds[0].lower_bound=0.95'
       sluice run --from Trainer
     """
+    if no_cache and from_component:
+        raise click.UsageError("--no-cache executes every component; leave out --from.")
     config = _load(config_file, overrides)
     _make_dir(root)
     from pipeline.run_command import run_pipeline
@@ -87,7 +90,7 @@ def run(
 @main.command()
 @_config_options
 def validate(config_file: str, overrides: tuple[str, ...]) -> None:
-    r"""Check a config, its schema and its paths; nothing runs.
+    """Check a config, its schema and its paths; nothing runs.
 
     \b
     Example:
@@ -104,7 +107,7 @@ def validate(config_file: str, overrides: tuple[str, ...]) -> None:
 @main.command()
 @_root_option
 def doctor(root: Path) -> None:
-    r"""Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
+    """Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
 
     \b
     Example:

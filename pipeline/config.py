@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -88,16 +89,17 @@ class TrainerConfig(_Section):
     num_epochs: int = Field(5, ge=1, description="Passes over the training split.")
     batch_size: int = Field(32, ge=1, description="Rows per step.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
+    custom: dict[str, JsonValue] = Field({}, description="Values for a module file of your own.")
 
     def hyperparameters(self) -> dict[str, object]:
-        """Returns every field but the module file, as JSON values."""
-        return self.model_dump(mode="json", exclude={"module_file"})
+        """Returns what our own module file reads, as JSON values."""
+        return self.model_dump(mode="json", exclude={"module_file", "custom"})
 
 
 class ThresholdConfig(_Section):
     """Bounds on one metric over the eval split."""
 
-    metric: GateMetric = Field(description="What is measured.")
+    metric: GateMetric = Field(description="What is measured; loss is the cross-entropy, in nats.")
     lower_bound: float | None = Field(None, description="The lowest value that passes.")
     upper_bound: float | None = Field(None, description="The highest value that passes.")
 
@@ -107,6 +109,10 @@ class ThresholdConfig(_Section):
             raise ValueError("has no bound. Give lower_bound, upper_bound or both.")
         if self.lower_bound is not None and self.upper_bound is not None and self.lower_bound > self.upper_bound:
             raise ValueError("nothing passes: lower_bound is above upper_bound.")
+        highest = 1.0 if self.metric == "accuracy" else float("inf")
+        for bound in (self.lower_bound, self.upper_bound):
+            if bound is not None and not 0 <= bound <= highest:
+                raise ValueError(f"{self.metric} lies between 0 and {highest:g}; the bound is {bound:g}.")
         return self
 
 

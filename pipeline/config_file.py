@@ -39,31 +39,29 @@ def _absolute(value: Any, info: ValidationInfo) -> Any:
 
 
 def _existing_file(path: str) -> str:
-    if "://" not in path and not os.path.isfile(path):
-        raise ValueError(f"there is no file {path}.")
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no local file {path}.")
     return path
 
 
-def _dir_with_files(path: str) -> str:
+def _dir_with_csv_files(path: str) -> str:
     if "://" in path:
         return path
     if not os.path.isdir(path):
         raise ValueError(f"there is no folder {path}.")
-    if not any(entry.is_file() for entry in os.scandir(path)):
-        raise ValueError(f"the folder {path} has no file in it.")
+    if not any(Path(path).glob("*.csv")):
+        raise ValueError(f"the folder {path} has no *.csv file in it.")
     return path
 
 
 InputFile = Annotated[str, BeforeValidator(_absolute), AfterValidator(_existing_file)]
-InputDir = Annotated[str, BeforeValidator(_absolute), AfterValidator(_dir_with_files)]
+InputDir = Annotated[str, BeforeValidator(_absolute), AfterValidator(_dir_with_csv_files)]
 
 
 def defines(function: str) -> AfterValidator:
     """Returns the check that a path leads to a Python file which defines `function`."""
 
     def check(path: str) -> str:
-        if "://" in path:
-            return path
         try:
             body = ast.parse(Path(path).read_bytes(), path).body
         except SyntaxError as err:

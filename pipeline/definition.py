@@ -51,6 +51,7 @@ def create_pipeline(
         module_file=config.trainer.module_file,
         roles=roles,
         hyperparameters=config.trainer.hyperparameters(),
+        custom=config.trainer.custom,
     )
     model = trainer.outputs["model"]
     evaluator = create_evaluator(examples, model, roles=roles, thresholds=thresholds)

@@ -26,7 +26,7 @@ from components.evaluator.verdict import is_blessed
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import PipelineConfig
 from pipeline.definition import create_pipeline
-from pipeline.run_record import ComponentRun, RunPaths, UnknownComponentError
+from pipeline.run_record import ComponentRun, RunPaths
 
 _STATES = {
     metadata_store_pb2.Execution.COMPLETE: "done",
@@ -69,25 +69,12 @@ class LocalRun:
         """What has been done so far."""
         return tuple(map(self._with_rows, self._runs))
 
-    @property
-    def component_ids(self) -> list[str]:
-        """Ids of the components, in the order in which they run."""
-        return [node.pipeline_node.node_info.id for node in self._ir.nodes]
-
     def disable_cache(self, from_component: str | None = None) -> None:
-        """Makes every component execute, or `from_component` and all that depends on it.
-
-        Raises:
-            UnknownComponentError: If there is no such component.
-        """
-        if from_component is not None and from_component not in self.component_ids:
-            raise UnknownComponentError(
-                f"'{from_component}' is no component. Components: {', '.join(self.component_ids)}."
-            )
-        affected = {from_component} if from_component else set(self.component_ids)
+        """Makes every component execute, or `from_component` and all that depends on it."""
+        affected = {from_component}
         for node in self._ir.nodes:
             pipeline_node = node.pipeline_node
-            if pipeline_node.node_info.id in affected:
+            if from_component is None or pipeline_node.node_info.id in affected:
                 _disable_cache(pipeline_node)
                 affected.update(pipeline_node.downstream_nodes)
 
@@ -142,7 +129,10 @@ class LocalRun:
         if execution.last_known_state not in _STATES:
             raise RuntimeError(f"{component} did not run; its inputs could not be resolved.")
         return _STATES[execution.last_known_state], {
-            name: artifact.uri for name, (artifact, *_) in sorted(artifacts.items())
+            name: artifact.uri
+            for name, (artifact, *_) in sorted(artifacts.items())
+            # The stock Pusher leaves an empty folder for a model that it did not push.
+            if name != "pushed_model" or artifact.get_int_custom_property("pushed")
         }
 
     def _push_is_stale(self) -> bool:

@@ -18,7 +18,6 @@ from pipeline.run_record import (
     ExitCode,
     RunPaths,
     RunRecord,
-    UnknownComponentError,
     last_full_run_seconds,
 )
 from pipeline.terminal import Terminal, shown
@@ -129,8 +128,6 @@ def _judge(run: "LocalRun", paths: RunPaths) -> tuple[ExitCode, str]:
 
 
 def _explain(err: Exception, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
-    if isinstance(err, UnknownComponentError):
-        return ExitCode.USAGE, f"--from: {err}"
     if isinstance(err, DataRefusedError):
         first, *others = str(err).splitlines()
         for refusal in (first, *others):

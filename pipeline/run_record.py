@@ -6,6 +6,18 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+COMPONENTS = (  # ids of the pipeline's components, in the order in which they run
+    "ExampleGen",
+    "SchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "DataGate",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "Pusher",
+)
+
 
 class ExitCode(enum.IntEnum):
     """Exit codes of `sluice run`."""
@@ -16,10 +28,6 @@ class ExitCode(enum.IntEnum):
     MODEL_REFUSED = 3
     DATA_REFUSED = 4
     INTERRUPTED = 130
-
-
-class UnknownComponentError(ValueError):
-    """A component was named that the pipeline does not have."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ class Terminal:
             console=self._console,
             transient=True,
             disable=not is_terminal,
+            # What libraries print belongs in the log, to which descriptors 1 and 2 already lead.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
     def print(self, text: str, style: str = "") -> None:
@@ -87,8 +90,8 @@ class Terminal:
         figures = sorted(epochs[0].keys() - {"epoch", "seconds"}, key=_figure_order)
         columns = ["epoch", *figures, "seconds"]
         table = Table(box=box.SIMPLE_HEAD)
-        for name in columns + ["published loss", "published accuracy"] * bool(published):
-            table.add_column(name.replace("_", " "), justify="right")
+        for name in columns + ["published_loss", "published_accuracy"] * bool(published):
+            table.add_column(name.replace("_", "\n"), justify="right")
         for index, epoch in enumerate(epochs):
             row = [f"{epoch['epoch']:.0f}", *(f"{epoch[name]:.4f}" for name in figures)]
             row.append(f"{epoch['seconds']:.2f}")

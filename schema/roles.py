@@ -1,8 +1,9 @@
 """Reads a schema and decides which role each feature plays. Runs at compile time and in the Trainer's process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -28,6 +29,11 @@ class FeatureRoles:
     numeric: tuple[str, ...]
     label: str
     class_names: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "FeatureRoles":
+        """Returns the roles of which `values` are the fields, their tuples as JSON's lists."""
+        return cls(numeric=tuple(values["numeric"]), label=values["label"], class_names=tuple(values["class_names"]))
 
 
 def transformed_name(feature: str) -> str:
@@ -100,6 +106,7 @@ def _label_problems(label: schema_pb2.Feature) -> list[str]:
         problems.append(
             f"the label '{label.name}' needs an int_domain with min 0 and max (number of classes - 1), at least 1."
         )
+    problems += _one_value_problems(label)
     if SERVING not in label.not_in_environment:
         problems.append(
             f"the label '{label.name}' must say not_in_environment: \"{SERVING}\", because requests carry no label."
@@ -113,9 +120,13 @@ def _numeric_problems(feature: schema_pb2.Feature) -> list[str]:
         problems.append(
             f"feature '{feature.name}' is {_TYPE_NAMES(feature.type)}; only INT and FLOAT features are supported."
         )
-    if [dim.size for dim in feature.shape.dim] != [1] or feature.presence.min_fraction != 1.0:
-        problems.append(
-            f"feature '{feature.name}' must be in every row with one value: presence {{ min_fraction: 1.0 }} "
-            "and shape { dim { size: 1 } }."
-        )
-    return problems
+    return problems + _one_value_problems(feature)
+
+
+def _one_value_problems(feature: schema_pb2.Feature) -> list[str]:
+    if [dim.size for dim in feature.shape.dim] == [1] and feature.presence.min_fraction == 1.0:
+        return []
+    return [
+        f"'{feature.name}' must be in every row with one value: presence {{ min_fraction: 1.0 }} "
+        "and shape { dim { size: 1 } }."
+    ]

@@ -10,7 +10,7 @@ from tfx.components.example_validator.executor import (
     DEFAULT_FILE_NAME as ANOMALIES_FILE,
 )
 from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as STATISTICS_FILE
-from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
@@ -24,8 +24,9 @@ _MOST_EXAMPLES = 5
 def DataGate(
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    source_digest: Parameter[str],
 ) -> None:
-    """Raises DataRefusedError if any split has an anomaly."""
+    """Raises DataRefusedError if any split has an anomaly; `source_digest` is of this file, for the cache key."""
     refusals: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         found = anomalies_pb2.Anomalies.FromString(_read_split(anomalies, split, ANOMALIES_FILE))
@@ -52,7 +53,7 @@ def describe_anomalies(
         return [f"there are no rows in the {split} split"]
     features = {".".join(feature.path.step): feature for feature in statistics.features}
     sentences = [
-        f"'{name}' {where}: {_sentence(reason)}{_evidence(features.get(name))}"
+        f"'{name}' {where}: {_evidence(features.get(name))}{_sentence(reason)}"
         for name, info in sorted(anomalies.anomaly_info.items())
         for reason in info.reason
     ]
@@ -71,13 +72,17 @@ def _evidence(feature: statistics_pb2.FeatureNameStatistics | None) -> str:
     common = getattr(feature, feature.WhichOneof("stats")).common_stats
     # An empty CSV cell is a feature that is there without a value; TFDV counts only absent features as missing.
     if num_missing := common.num_missing + max(0, common.num_non_missing - common.tot_num_values):
-        evidence.append(f"without a value: {num_missing}")
-    if num_nan := max((h.num_nan for h in feature.num_stats.histograms), default=0):
-        evidence.append(f"NaN: {num_nan}")
+        evidence.append(f"{_times(num_missing)} without a value. ")
+    if num_nan := max((histogram.num_nan for histogram in feature.num_stats.histograms), default=0):
+        evidence.append(f"{_times(num_nan)} NaN. ")
     labels = (bucket.label for bucket in feature.string_stats.rank_histogram.buckets)
     if texts := sorted(label for label in labels if not _is_number(label))[:_MOST_EXAMPLES]:
-        evidence.append(f"not a number: {', '.join(map(repr, texts))}")
-    return f" ({'; '.join(evidence)})" if evidence else ""
+        evidence.append(f"not a number: {', '.join(map(repr, texts))}. ")
+    return "".join(evidence)
+
+
+def _times(count: float) -> str:
+    return "1 time" if count == 1 else f"{count:.0f} times"
 
 
 def _is_number(text: str) -> bool:

@@ -16,7 +16,7 @@ def create_example_gen(*, input_dir: str, split_buckets: dict[str, int]) -> Exam
     """Creates the node that reads every CSV file of a folder and splits the rows by hash.
 
     Args:
-        input_dir: Folder of CSV files, each with the same header line.
+        input_dir: Folder whose `*.csv` files have the same header line; other files are left alone.
         split_buckets: Hash buckets of each split, for example `{"train": 2, "eval": 1}` for two thirds and one third.
 
     Returns:
@@ -26,4 +26,9 @@ def create_example_gen(*, input_dir: str, split_buckets: dict[str, int]) -> Exam
         example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=buckets) for name, buckets in split_buckets.items()
     ]
     output_config = example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=splits))
-    return ExampleGen(input_base=input_dir, output_config=output_config)
+    input_split = example_gen_pb2.Input.Split(name="rows", pattern="*.csv")
+    return ExampleGen(
+        input_base=input_dir,
+        input_config=example_gen_pb2.Input(splits=[input_split]),
+        output_config=output_config,
+    )

@@ -20,6 +20,7 @@ def create_trainer(
     module_file: str,
     roles: FeatureRoles,
     hyperparameters: Mapping[str, Any],
+    custom: Mapping[str, Any],
 ) -> Trainer:
     """Creates the node that fits the model on the split `train` and validates it on the split `eval`.
 
@@ -30,6 +31,7 @@ def create_trainer(
         module_file: Python file with `run_fn(fn_args)`.
         roles: Reaches `run_fn` as `fn_args.custom_config["roles"]`.
         hyperparameters: Reaches `run_fn` as `fn_args.custom_config["hyperparameters"]`; JSON values only.
+        custom: Likewise, as `fn_args.custom_config["custom"]`; for module files of the user's own.
 
     Returns:
         A node with the outputs `model` (Model) and `model_run` (ModelRun).
@@ -44,6 +46,7 @@ def create_trainer(
         custom_config={
             "roles": dataclasses.asdict(roles),
             "hyperparameters": dict(hyperparameters),
+            "custom": dict(custom),
             "source_digest": source_digest(module_file),
         },
     )

@@ -21,7 +21,7 @@ def build_model(
     *,
     hidden_units: Sequence[int],
     optimizer: str = "adam",
-    learning_rate: float = 0.001,
+    learning_rate: float = 0.01,
     loss: str = "sparse_categorical_crossentropy",
     metrics: Sequence[str] = ("accuracy",),
 ) -> keras.Model:

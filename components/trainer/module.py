@@ -33,7 +33,7 @@ def run_fn(fn_args: FnArgs) -> None:
     Raises:
         ValueError: If a split has no rows, or the loss does not stay finite.
     """
-    roles = FeatureRoles(**fn_args.custom_config["roles"])
+    roles = FeatureRoles.from_json(fn_args.custom_config["roles"])
     hyperparameters = dict(fn_args.custom_config["hyperparameters"])
     seed, num_epochs = hyperparameters.pop("seed"), hyperparameters.pop("num_epochs")
     batch_size = hyperparameters.pop("batch_size")

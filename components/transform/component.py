@@ -1,5 +1,7 @@
 """Transform in the DAG. Runs at compile time."""
 
+import dataclasses
+
 from tfx import types
 from tfx.components import Transform
 
@@ -20,7 +22,7 @@ def create_transform(
         examples: Raw Examples; the analysis runs over the split `train` alone, the transformation over every split.
         schema: The curated Schema.
         module_file: Python file with `preprocessing_fn(inputs, custom_config)`.
-        roles: Reaches `preprocessing_fn` as `custom_config["numeric_features"]` and `custom_config["label_key"]`.
+        roles: Reaches `preprocessing_fn` as `custom_config["roles"]`.
 
     Returns:
         A node with the outputs `transform_graph` (TransformGraph) and `transformed_examples` (Examples).
@@ -32,8 +34,7 @@ def create_transform(
         # Statistics of the transformed data would cost two more passes, and nothing reads them.
         disable_statistics=True,
         custom_config={
-            "numeric_features": list(roles.numeric),
-            "label_key": roles.label,
+            "roles": dataclasses.asdict(roles),
             "source_digest": source_digest(module_file),
         },
     )

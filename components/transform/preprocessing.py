@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schema import transformed_name
+from schema import FeatureRoles, transformed_name
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -16,23 +16,22 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Args:
         inputs: One `[batch_size, 1]` tensor per raw feature, float32 or int64, label included.
-        custom_config: `numeric_features` (list of names) and `label_key`.
+        custom_config: `roles`, the fields of `FeatureRoles`.
 
     Returns:
         One `[batch_size, 1]` tensor per feature under its transformed name: float32, 0 to 1 within the training
         split's range; the label int64, unchanged.
     """
-    numeric_features = custom_config["numeric_features"]
-    label_key = custom_config["label_key"]
-    columns = [tf.cast(inputs[name], tf.float32) for name in numeric_features]
+    roles = FeatureRoles.from_json(custom_config["roles"])
+    columns = [tf.cast(inputs[name], tf.float32) for name in roles.numeric]
     # One analyzer for all columns: an analyzer per column is a Beam stage per column.
     scaled = tft.scale_to_0_1(tf.concat(columns, axis=1), elementwise=True)
     outputs = dict(
         zip(
-            map(transformed_name, numeric_features),
+            map(transformed_name, roles.numeric),
             tf.split(scaled, len(columns), axis=1),
             strict=True,
         )
     )
-    outputs[transformed_name(label_key)] = inputs[label_key]
+    outputs[transformed_name(roles.label)] = inputs[roles.label]
     return outputs

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import apache_beam as beam
@@ -22,7 +23,7 @@ def roles(reference_schema_file):
 
 @pytest.fixture(scope="module")
 def preprocessing_fn(roles):
-    custom_config = {"numeric_features": list(roles.numeric), "label_key": roles.label}
+    custom_config = {"roles": dataclasses.asdict(roles)}
     return lambda inputs: preprocessing.preprocessing_fn(inputs, custom_config)
 
 

@@ -18,6 +18,7 @@ FROM_DATA = {"ExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", *FRO
         ("components/trainer/model.py", FROM_TRAINER),
         ("components/trainer/export.py", FROM_TRAINER),
         ("components/transform/preprocessing.py", FROM_TRANSFORM),
+        ("components/data_gate/executor.py", {"DataGate"}),
         ("schema/roles.py", FROM_TRANSFORM),
         ("schema/reference/schema.pbtxt", {"SchemaGen", "ExampleValidator", "DataGate", *FROM_TRANSFORM}),
         ("pipeline/terminal.py", set()),

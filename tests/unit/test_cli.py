@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import time
@@ -9,10 +10,15 @@ from pipeline.cli import main
 
 
 def test_help_of_every_command_has_an_example():
-    for name, command in main.commands.items():
+    for name in main.commands:
         result = CliRunner().invoke(main, [name, "--help"])
         assert result.exit_code == 0
-        assert f"sluice {name}" in command.help
+        assert re.search(rf"^ +sluice {name}", result.output, re.MULTILINE)
+
+
+def test_help_of_run_has_the_exit_codes_in_lines_of_their_own():
+    output = CliRunner().invoke(main, ["run", "--help"]).output
+    assert re.search(r"^ +Exit codes: 0 pushed, or nothing to do +1 failed +2 wrong usage or config$", output, re.M)
 
 
 def test_validate_says_what_the_pipeline_is(reference_config_file):
@@ -26,6 +32,19 @@ def test_wrong_config_exits_2_with_the_mistake(command, reference_config_file):
     result = CliRunner().invoke(main, [command, reference_config_file, "--set", "trainer.num_epochs=0"])
     assert result.exit_code == 2
     assert "ConfigError: --set: trainer.num_epochs: should be greater than or equal to 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "Tuner"], "'Tuner' is not one of 'ExampleGen', 'SchemaGen'"),
+        (["--from", "Trainer", "--no-cache"], "--no-cache executes every component; leave out --from."),
+    ],
+)
+def test_wrong_from_exits_2_before_anything_is_loaded(arguments, message):
+    result = CliRunner().invoke(main, ["run", *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
 
 
 def test_unknown_option_exits_2():

@@ -33,7 +33,7 @@ def test_reference_config_names_every_key(reference_config_file):
         }
 
     def named(tree):
-        return {name: named(value) if isinstance(value, dict) else None for name, value in tree.items()}
+        return {name: named(value) if isinstance(value, dict) and value else None for name, value in tree.items()}
 
     tree = yaml.safe_load(Path(reference_config_file).read_text())
     assert named(tree) == keys(config.PipelineConfig)
@@ -97,10 +97,12 @@ def test_overrides_replace_values(reference_config_file):
         ("evaluator.thresholds=[{metric: loss, lower_bound: 2, upper_bound: 1}]", "nothing passes: lower_bound is"),
         ("evaluator.thresholds=[{metric: loss, lower_bound: 1}, {metric: loss, upper_bound: 2}]",
          "evaluator: thresholds name loss more than once"),
+        ("evaluator.thresholds[0].lower_bound=95", r"thresholds\[0\]: accuracy lies between 0 and 1; the bound is 95"),
+        ("schema_gen.schema_file=gs://bucket/schema.pbtxt", "there is no local file gs://bucket/schema.pbtxt."),
         ("pipeline_name=My pipeline", "pipeline_name: .*pattern.*Received: 'My pipeline'."),
         ("example_gen.input_dir=nowhere", "example_gen.input_dir: there is no folder .*/nowhere."),
-        ("schema_gen.schema_file=nowhere", "schema_gen.schema_file: there is no file .*/nowhere."),
-        ("trainer.module_file=nowhere.py", "trainer.module_file: there is no file .*/nowhere.py."),
+        ("schema_gen.schema_file=nowhere", "schema_gen.schema_file: there is no local file .*/nowhere."),
+        ("trainer.module_file=nowhere.py", "trainer.module_file: there is no local file .*/nowhere.py."),
         ("label.key=foo", "--set: label: the label 'foo' is not a feature of the schema. Features: water_level_m,"),
         ("label.class_names=[a, b]", "label: 2 class names for the 3 values of the label 'gate_action': a, b."),
         ("trainer.num_epochs", "--set trainer.num_epochs: is not KEY=VALUE, for example trainer.num_epochs=1."),
@@ -176,7 +178,7 @@ def test_module_file_may_bind_its_function_in_any_way(reference_config_file, tmp
 
 
 def test_empty_data_folder_is_refused(reference_config_file, tmp_path):
-    with pytest.raises(ConfigError, match=f"the folder {tmp_path} has no file in it"):
+    with pytest.raises(ConfigError, match=rf"the folder {tmp_path} has no \*.csv file in it"):
         load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
 
 

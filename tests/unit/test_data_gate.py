@@ -28,17 +28,17 @@ def make_anomalies(text):
 @pytest.mark.parametrize(
     ("stats", "evidence"),
     [
-        ("num_stats { histograms { num_nan: 2 } }", " (NaN: 2)"),
-        ("num_stats { common_stats { num_missing: 2 } }", " (without a value: 2)"),
-        ("num_stats { common_stats { num_non_missing: 3 tot_num_values: 2 } }", " (without a value: 1)"),
+        ("num_stats { histograms { num_nan: 2 } }", "2 times NaN. "),
+        ("num_stats { common_stats { num_missing: 2 } }", "2 times without a value. "),
+        ("num_stats { common_stats { num_non_missing: 3 tot_num_values: 2 } }", "1 time without a value. "),
         ('string_stats { rank_histogram { buckets { label: "1.5" } buckets { label: "wet" } } }',
-         " (not a number: 'wet')"),
+         "not a number: 'wet'. "),
         ("num_stats { common_stats { num_non_missing: 3 tot_num_values: 3 } }", ""),
     ],
 )  # fmt: skip
 def test_anomaly_is_described_with_feature_split_and_evidence(stats, evidence):
     lines = describe_anomalies(make_anomalies(NAN), make_statistics(stats), "eval")
-    assert lines == [f"'rain' in the eval split (3 rows): Invalid values: NaN values{evidence}"]
+    assert lines == [f"'rain' in the eval split (3 rows): {evidence}Invalid values: NaN values"]
 
 
 def test_anomaly_of_a_feature_without_statistics_is_described():
@@ -78,7 +78,7 @@ def artifacts(tmp_path):
 
 def test_gate_lets_data_without_anomalies_through(artifacts):
     anomalies, statistics = artifacts
-    DataGate.test_call(anomalies=anomalies, statistics=statistics)
+    DataGate.test_call(anomalies=anomalies, statistics=statistics, source_digest="")
 
 
 def test_gate_raises_on_an_anomaly_in_any_split(artifacts, tmp_path):
@@ -86,4 +86,4 @@ def test_gate_raises_on_an_anomaly_in_any_split(artifacts, tmp_path):
     file = tmp_path / "anomalies" / "Split-eval" / "SchemaDiff.pb"
     file.write_bytes(make_anomalies(NAN).SerializeToString())
     with pytest.raises(DataRefusedError, match="'rain' in the eval split"):
-        DataGate.test_call(anomalies=anomalies, statistics=statistics)
+        DataGate.test_call(anomalies=anomalies, statistics=statistics, source_digest="")

@@ -1,3 +1,6 @@
+import dataclasses
+import json
+
 import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -8,7 +11,10 @@ NUMERIC = """
 feature { name: "x" type: FLOAT presence { min_fraction: 1.0 } shape { dim { size: 1 } } }
 """
 LABEL = """
-feature { name: "y" type: INT int_domain { min: 0 max: 2 } not_in_environment: "SERVING" }
+feature {
+  name: "y" type: INT presence { min_fraction: 1.0 } shape { dim { size: 1 } }
+  int_domain { min: 0 max: 2 } not_in_environment: "SERVING"
+}
 """
 
 
@@ -34,6 +40,11 @@ def test_class_names_are_taken_as_given():
     assert roles == FeatureRoles(numeric=("x",), label="y", class_names=("hold", "release", "flush"))
 
 
+def test_roles_survive_json():
+    roles = FeatureRoles(numeric=("x",), label="y", class_names=("hold", "release"))
+    assert FeatureRoles.from_json(json.loads(json.dumps(dataclasses.asdict(roles)))) == roles
+
+
 def test_transformed_name_follows_tfx_examples():
     assert transformed_name("petal_length") == "petal_length_xf"
 
@@ -49,8 +60,10 @@ def test_transformed_name_follows_tfx_examples():
         (NUMERIC + LABEL.replace("min: 0", "min: 1"), None, "needs an int_domain with min 0 and max"),
         (NUMERIC + LABEL.replace("SERVING", "X"), None, 'must say not_in_environment: "SERVING"'),
         (NUMERIC.replace("FLOAT", "BYTES") + LABEL, None, "feature 'x' is BYTES; only INT and FLOAT"),
-        (NUMERIC.replace("1.0", "0.5") + LABEL, None, "feature 'x' must be in every row with one value"),
-        (NUMERIC.replace("size: 1", "size: 2") + LABEL, None, "feature 'x' must be in every row"),
+        (NUMERIC.replace("1.0", "0.5") + LABEL, None, "'x' must be in every row with one value"),
+        (NUMERIC + LABEL.replace("1.0", "0.9"), None, "'y' must be in every row with one value"),
+        (NUMERIC + LABEL.replace("size: 1", ""), None, "'y' must be in every row with one value"),
+        (NUMERIC.replace("size: 1", "size: 2") + LABEL, None, "'x' must be in every row"),
     ],
 )
 def test_schema_that_is_no_classification_problem_is_refused(text, class_names, message):

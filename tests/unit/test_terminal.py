@@ -11,8 +11,11 @@ def test_trace_puts_losses_first_and_the_published_trace_last():
     stream = io.StringIO()
     epoch = {"epoch": 1, "seconds": 0.5, "accuracy": 0.6, "loss": 1.0, "val_accuracy": 0.7, "val_loss": 0.9}
     Terminal(stream).print_training_trace([epoch], [EpochFigures(loss=1.2, accuracy=0.55)])
-    header, _, row = (line for line in stream.getvalue().splitlines() if line.strip())
-    assert header.split()[:3] == ["epoch", "loss", "accuracy"]
+    *header, _, row = (line for line in stream.getvalue().splitlines() if line.strip())
+    assert [line.split() for line in header] == [
+        ["val", "val", "published", "published"],
+        ["epoch", "loss", "accuracy", "loss", "accuracy", "seconds", "loss", "accuracy"],
+    ]
     assert row.split() == ["1", "1.0000", "0.6000", "0.9000", "0.7000", "0.50", "1.20", "0.55"]
 
 
