@@ -43,7 +43,7 @@ class SplitBuckets(_Section):
 class ExampleGenConfig(_Section):
     """Where the rows come from and how they are split."""
 
-    input_dir: InputDir = Field(description="Folder of CSV files, each with the same header line.")
+    input_dir: InputDir = Field(description="Folder whose *.csv files have the same header line.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
 
 
