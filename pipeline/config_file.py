@@ -63,22 +63,26 @@ def defines(function: str) -> AfterValidator:
 
     def check(path: str) -> str:
         try:
-            body = ast.parse(Path(path).read_bytes(), path).body
+            names = _bound_names(ast.parse(Path(path).read_bytes(), path))
         except SyntaxError as err:
             raise ValueError(f"{path} line {err.lineno}: is not Python: {err.msg}.") from err
-        if not any(function in _bound_names(statement) for statement in body):
+        if not {function, "*"} & names:
             raise ValueError(f"{path} does not define {function}.")
         return path
 
     return AfterValidator(check)
 
 
-def _bound_names(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, ast.FunctionDef):
-        return {statement.name}
-    if isinstance(statement, ast.ImportFrom | ast.Import):
-        return {alias.asname or alias.name for alias in statement.names}
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+def _bound_names(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
 
 
 def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) -> Model:

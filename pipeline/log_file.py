@@ -28,7 +28,7 @@ def redirected_output(log_file: Path) -> Iterator[TextIO]:
     saved = os.dup(1), os.dup(2)
     with (
         log_file.open("ab") as log,
-        os.fdopen(os.dup(saved[0]), "w", buffering=1) as terminal,
+        os.fdopen(os.dup(saved[0]), "w", buffering=1, errors="backslashreplace") as terminal,
     ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

@@ -125,7 +125,10 @@ class RunRecord:
 def last_full_run_seconds(paths: RunPaths) -> float | None:
     """Returns the wall time of the newest earlier run that took nothing from the cache, or None."""
     for record_file in sorted(paths.record_file.parents[1].glob("*/run.json"), reverse=True):
-        record = json.loads(record_file.read_text())
-        if {component["state"] for component in record["components"]} == {"done"}:
-            return float(record["seconds"])
+        try:
+            record = json.loads(record_file.read_text())
+            if {component["state"] for component in record["components"]} == {"done"}:
+                return float(record["seconds"])
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # a damaged record is no reason to fail a run
     return None

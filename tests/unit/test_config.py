@@ -171,7 +171,10 @@ def test_module_file_without_its_function_is_refused(reference_config_file, tmp_
         load_config(reference_config_file, [f"trainer.module_file={tmp_path}/module.py"])
 
 
-@pytest.mark.parametrize("source", ["def run_fn(x): pass", "from x import run_fn", "run_fn = print"])
+@pytest.mark.parametrize(
+    "source",
+    ["def run_fn(x): pass", "from x import run_fn", "from x import *", "run_fn = print", "if 1:\n def run_fn(x): pass"],
+)
 def test_module_file_may_bind_its_function_in_any_way(reference_config_file, tmp_path, source):
     (tmp_path / "module.py").write_text(source)
     load_config(reference_config_file, [f"trainer.module_file={tmp_path}/module.py"])

@@ -36,6 +36,14 @@ def test_newest_run_that_executed_all_is_compared_with(paths):
     assert last_full_run_seconds(paths) == 30.0
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"components": [{"state": "done"}], "seconds": "x"}'])
+def test_damaged_record_is_passed_over(paths, damage):
+    write_run(paths.root, "r1", ["done"], 30.0)
+    write_run(paths.root, "r2", ["done"], 20.0)
+    (paths.record_file.parents[1] / "r2" / "run.json").write_text(damage)
+    assert last_full_run_seconds(paths) == 30.0
+
+
 def test_files_are_laid_out_as_tfx_does(paths):
     relative = [path.relative_to(paths.root) for path in (paths.metadata_file, paths.serving_model_dir)]
     assert relative == [Path("metadata/p/metadata.db"), Path("serving_model/p")]
