@@ -76,15 +76,14 @@ def run(
     _make_dir(root)
     from pipeline.run_command import run_pipeline
 
-    sys.exit(
-        run_pipeline(
-            config,
-            config_file=config_file,
-            root=root,
-            use_cache=not no_cache,
-            from_component=from_component,
+    try:
+        exit_code = run_pipeline(
+            config, config_file=config_file, root=root, use_cache=not no_cache, from_component=from_component
         )
-    )
+    except OSError as err:
+        click.echo(f"FAILED: {err}", err=True)
+        sys.exit(ExitCode.FAILED)
+    sys.exit(exit_code)
 
 
 @main.command()
@@ -119,6 +118,9 @@ def doctor(root: Path) -> None:
 
 
 def _make_dir(root: Path) -> None:
+    if set("*?[") & set(str(root.resolve())):
+        click.echo(f"--root: {root.resolve()} holds one of * ? [, which Beam reads as patterns.", err=True)
+        sys.exit(ExitCode.USAGE)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as err:

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
+    Strict,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from pipeline.config_file import InputDir, InputFile, defines, read_config
+from pipeline.config_file import InputDir, InputFile, defines, read_config, reject_bool
 from schema import FeatureRoles, feature_roles, load_schema
 
 _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
@@ -29,6 +32,15 @@ TrainingMetric = Literal["accuracy", "top_2_accuracy", "cross_entropy"]
 GateMetric = Literal["accuracy", "loss"]
 
 
+def _readable_schema(schema_file: str) -> str:
+    load_schema(schema_file)
+    return schema_file
+
+
+Count = Annotated[int, Strict()]  # strict: `true` is no number
+Number = Annotated[float, BeforeValidator(reject_bool)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,8 +48,8 @@ class _Section(BaseModel):
 class SplitBuckets(_Section):
     """Hash buckets per split: 2 and 1 give two thirds and one third of the rows."""
 
-    train: int = Field(2, ge=1, description="Buckets of the split that is trained on.")
-    eval: int = Field(1, ge=1, description="Buckets of the split that validates and decides.")
+    train: Count = Field(2, ge=1, le=1000, description="Buckets of the split that is trained on.")
+    eval: Count = Field(1, ge=1, le=1000, description="Buckets of the split that validates and decides.")
 
 
 class ExampleGenConfig(_Section):
@@ -50,14 +62,16 @@ class ExampleGenConfig(_Section):
 class SchemaGenConfig(_Section):
     """The curated schema."""
 
-    schema_file: InputFile = Field(description="The curated `schema.pbtxt`.")
+    schema_file: Annotated[InputFile, AfterValidator(_readable_schema)] = Field(
+        description="The curated `schema.pbtxt`."
+    )
 
 
 class LabelConfig(_Section):
     """What is predicted."""
 
     key: str = Field(min_length=1, description="Name of the label in the schema.")
-    class_names: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+    class_names: tuple[Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")], ...] | None = Field(
         None,
         description='Names of the classes, by label value; without them "0", "1", ...',
     )
@@ -79,16 +93,16 @@ class TrainerConfig(_Section):
         str(_COMPONENTS / "trainer" / "module.py"),
         description="Python file with `run_fn`.",
     )
-    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    hidden_units: tuple[Annotated[Count, Field(ge=1, le=2**16)], ...] = Field(
         (64,), description="Width of each hidden ReLU layer; [] gives a linear model."
     )
     optimizer: Optimizer = Field("adam", description="Keras optimizer.")
-    learning_rate: float = Field(0.01, gt=0, description="Step size of the optimizer.")
+    learning_rate: Number = Field(0.01, gt=0, description="Step size of the optimizer.")
     loss: Loss = Field("sparse_categorical_crossentropy", description="Loss, from logits.")
     metrics: tuple[TrainingMetric, ...] = Field(("accuracy",), description="Metrics of each epoch, beside the loss.")
-    num_epochs: int = Field(5, ge=1, description="Passes over the training split.")
-    batch_size: int = Field(32, ge=1, description="Rows per step.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
+    num_epochs: Count = Field(5, ge=1, le=10**6, description="Passes over the training split.")
+    batch_size: Count = Field(32, ge=1, le=10**6, description="Rows per step.")
+    seed: Count = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
     custom: dict[str, JsonValue] = Field({}, description="Values for a module file of your own.")
 
     def hyperparameters(self) -> dict[str, object]:
@@ -100,8 +114,8 @@ class ThresholdConfig(_Section):
     """Bounds on one metric over the eval split."""
 
     metric: GateMetric = Field(description="What is measured; loss is the cross-entropy, in nats.")
-    lower_bound: float | None = Field(None, description="The lowest value that passes.")
-    upper_bound: float | None = Field(None, description="The highest value that passes.")
+    lower_bound: Number | None = Field(None, description="The lowest value that passes.")
+    upper_bound: Number | None = Field(None, description="The highest value that passes.")
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> "ThresholdConfig":
@@ -137,8 +151,8 @@ class EvaluatorConfig(_Section):
 class EpochFigures(_Section):
     """Figures of one epoch of an earlier trace."""
 
-    loss: float = Field(description="Training loss.")
-    accuracy: float = Field(description="Training accuracy.")
+    loss: Number = Field(description="Training loss.")
+    accuracy: Number = Field(description="Training accuracy.")
 
 
 class PipelineConfig(_Section):

@@ -1,6 +1,7 @@
 """Reads a YAML file into a pydantic model and says everything that is wrong with it. Runs at compile time."""
 
 import ast
+import codecs
 import difflib
 import os
 import re
@@ -38,6 +39,13 @@ def _absolute(value: Any, info: ValidationInfo) -> Any:
     return os.path.normpath(os.path.join(base_dir, os.path.expanduser(value)))
 
 
+def reject_bool(value: Any) -> Any:
+    """Refuses YAML's `true` and `yes` for a number, which pydantic takes as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number. Received: {value}.")
+    return value
+
+
 def _existing_file(path: str) -> str:
     if not os.path.isfile(path):
         raise ValueError(f"there is no local file {path}.")
@@ -49,9 +57,30 @@ def _dir_with_csv_files(path: str) -> str:
         return path
     if not os.path.isdir(path):
         raise ValueError(f"there is no folder {path}.")
-    if not any(Path(path).glob("*.csv")):
+    if set("*?[") & set(path):
+        raise ValueError(f"{path} holds one of * ? [, which Beam reads as patterns.")
+    csv_files = sorted(Path(path).glob("*.csv"))
+    if not csv_files:
         raise ValueError(f"the folder {path} has no *.csv file in it.")
+    if problems := [problem for file in csv_files for problem in _header_problems(file)]:
+        raise ValueError("\n".join(problems))
     return path
+
+
+def _header_problems(csv_file: Path) -> list[str]:
+    """Finds what CsvExampleGen would read without a word: a name twice, the last winning; quotes; a byte order mark."""
+    with csv_file.open("rb") as file:
+        line = file.readline()
+    try:
+        names = line.decode().rstrip("\r\n").split(",")
+    except UnicodeDecodeError:
+        return [f"{csv_file} line 1: is not UTF-8 text."]
+    problems = [f"{csv_file} line 1: '{name}' is there twice." for name in set(names) if names.count(name) > 1]
+    if line.startswith(codecs.BOM_UTF8):
+        problems.append(f"{csv_file} line 1: begins with a byte order mark, which would become part of a name.")
+    if b'"' in line:
+        problems.append(f"{csv_file} line 1: has quotes, which would become part of the names.")
+    return problems
 
 
 InputFile = Annotated[str, BeforeValidator(_absolute), AfterValidator(_existing_file)]
@@ -92,24 +121,27 @@ def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) 
         ConfigError: If the file cannot be read, an override cannot be applied, or the result is not valid.
     """
     tree = _read_yaml(config_file)
-    overridden = [_override(tree, override) for override in overrides]
+    overridden, problems = _apply(overrides, tree)
     context = {"base_dir": os.path.dirname(os.path.abspath(config_file))}
     try:
-        return model.model_validate(tree, context=context)
+        config = model.model_validate(tree, context=context)
     except ValidationError as err:
-        problems = []
         for error in _leaves(err.errors()):
             key = _dotted(error["loc"])
             is_overridden = any(key.startswith(o) or o.startswith(key) for o in overridden)
             source = "--set" if is_overridden else config_file
-            problems.append(f"{source}: {key}: {_explain(error, model)}")
-        raise ConfigError("\n".join(problems)) from err
+            problems += [f"{source}: {key}: {line}" for line in _explain(error, model)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
 
 
 class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = []
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=deep)
             if key in keys:
                 raise yaml.MarkedYAMLError(
@@ -129,22 +161,33 @@ def _read_yaml(config_file: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as err:
         line = f"line {err.problem_mark.line + 1}: " if err.problem_mark else ""
         raise ConfigError(f"{config_file}: {line}is not YAML: {err.problem}.") from err
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise ConfigError(f"{config_file}: is not YAML: {err}.") from err
     if not isinstance(tree, dict):
         raise ConfigError(f"{config_file}: holds no 'key: value' lines.")
     return tree
 
 
+def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Puts overrides into `tree`; returns their dotted keys, and what is wrong with those that could not be."""
+    overridden, problems = [], []
+    for override in overrides:
+        try:
+            overridden.append(_override(tree, override))
+        except ConfigError as err:
+            problems.append(str(err))
+    return overridden, problems
+
+
 def _override(tree: dict[str, Any], override: str) -> str:
     key, equals, text = override.partition("=")
-    path = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", key)]
+    path = [int(part) if part.isdecimal() else part for part in re.findall(r"[^.\[\]]+", key)]
     if not equals or not path:
         raise ConfigError(f"--set {override}: is not KEY=VALUE, for example trainer.num_epochs=1.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as err:
-        raise ConfigError(f"--set {override}: the value is not YAML.") from err
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
+        raise ConfigError(f"--set {override[:_LONGEST_VALUE]}: the value is not YAML.") from err
     parent: Any = tree
     try:
         for part in path[:-1]:
@@ -171,7 +214,14 @@ def _leaves(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
-def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _explain(error: ErrorDetails, model: type[BaseModel]) -> list[str]:
+    """Returns a line, with lines of hints below it, for each problem of an error."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"]).splitlines()
+    return [_sentence(error, model)]
+
+
+def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
     value = repr(error["input"])
     value = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
     name = error["loc"][-1] if error["loc"] else ""
@@ -182,9 +232,11 @@ def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] == "literal_error":
         choices = re.findall(r"'([^']+)'", error["ctx"]["expected"])
         return f"{value} is not one of its values.{_choices(str(error['input']), choices)}"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    return f"{error['msg'].lower().removeprefix('input ')}. Received: {value}."
+    if error["type"] in ("model_type", "dict_type"):
+        return f"must be a section of 'key: value' lines. Received: {value}."
+    if error["type"] == "tuple_type":
+        return f"must be a list. Received: {value}."
+    return f"{error['msg'].lower().removeprefix('input ').removeprefix('string ')}. Received: {value}."
 
 
 def _choices(given: str, choices: Sequence[str]) -> str:

@@ -128,12 +128,12 @@ class LocalRun:
             artifacts = execution_lib.get_output_artifacts(handle, info.execution_id)
         if execution.last_known_state not in _STATES:
             raise RuntimeError(f"{component} did not run; its inputs could not be resolved.")
-        return _STATES[execution.last_known_state], {
-            name: artifact.uri
-            for name, (artifact, *_) in sorted(artifacts.items())
+        outputs = {name: artifact.uri for name, (artifact, *_) in sorted(artifacts.items())}
+        if "pushed_model" in outputs:
             # The stock Pusher leaves an empty folder for a model that it did not push.
-            if name != "pushed_model" or artifact.get_int_custom_property("pushed")
-        }
+            destination = artifacts["pushed_model"][0].get_string_custom_property("pushed_destination")
+            outputs = {"pushed_model": destination} if destination else {}
+        return _STATES[execution.last_known_state], outputs
 
     def _push_is_stale(self) -> bool:
         """Whether the blessed model is not what is served, so that a push from the cache would be none."""
@@ -149,9 +149,9 @@ class LocalRun:
         splits = _SPLITS_READ.get(run.component, ())
         try:
             statistics_dir = self.output_dir("StatisticsGen", "statistics")
-        except KeyError:
+            num_rows = sum(_num_rows(statistics_dir, split) for split in splits)
+        except (KeyError, OSError):
             return run
-        num_rows = sum(_num_rows(statistics_dir, split) for split in splits)
         return dataclasses.replace(run, num_rows=num_rows or None)
 
 

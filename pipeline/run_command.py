@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +65,8 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
         terminal.print_components(record.components, paths.pipeline_root)
     for run in record.components:
         trace_file = Path(run.outputs.get("model_run", ""), TRAINING_TRACE_FILE)
-        if trace_file.is_file():
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            # A module file of the user's own writes no trace, or something else under its name.
             terminal.print_training_trace(json.loads(trace_file.read_text()), config.published_trace)
     terminal.print(_wall_time(record, last_full_run_seconds(paths)))
     terminal.print(f"Log     {shown(paths.log_file)}")
@@ -93,7 +95,7 @@ def _attempt(
         return run, *_judge(run, paths)
     except KeyboardInterrupt:
         return run, ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}"
-    except Exception as err:
+    except BaseException as err:  # a module file that calls sys.exit has failed too
         logging.exception("The run failed.")
         return run, *_explain(err, run, paths, terminal)
     finally:
@@ -123,11 +125,16 @@ def _judge(run: "LocalRun", paths: RunPaths) -> tuple[ExitCode, str]:
     states = {component.component: component.state for component in run.components}
     if states["Pusher"] == "cached":
         return ExitCode.PUSHED, f"NOTHING TO DO: {_serving(paths)} ({verdict})"
-    served_dir = paths.serving_model_dir / str(paths.served_version())
-    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(served_dir)}"
+    pushed_dir = run.output_dir("Pusher", "pushed_model")
+    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(pushed_dir)}{_larger_version(pushed_dir, paths)}"
 
 
-def _explain(err: Exception, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
+def _larger_version(pushed_dir: str, paths: RunPaths) -> str:
+    served = paths.served_version()
+    return "" if str(served) == Path(pushed_dir).name else f", but TF Serving serves the larger version {served}"
+
+
+def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
     if isinstance(err, DataRefusedError):
         first, *others = str(err).splitlines()
         for refusal in (first, *others):
@@ -135,7 +142,7 @@ def _explain(err: Exception, run: "LocalRun | None", paths: RunPaths, terminal: 
         more = f" (and {len(others)} more, above)" * bool(others)
         return ExitCode.DATA_REFUSED, f"DATA REFUSED: {first}{more}; {_serving(paths)}"
     where = run.components[-1].component if run and run.components else "before the first component"
-    message = " ".join(f"{type(err).__name__}: {err}".split())[:_LONGEST_MESSAGE]
+    message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
     return ExitCode.FAILED, f"FAILED: {where}: {message}; {_serving(paths)}"
 
 

@@ -74,7 +74,7 @@ class RunPaths:
         if not self.serving_model_dir.is_dir():
             return None
         names = [path.name for path in self.serving_model_dir.iterdir()]
-        return max((int(name) for name in names if name.isdigit()), default=None)
+        return max((int(name) for name in names if name.isdecimal()), default=None)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a run shows: a live line per component, then tables and the verdict. Imports neither TensorFlow nor TFX."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -14,6 +15,7 @@ from pipeline.config import EpochFigures
 from pipeline.run_record import ComponentRun, ExitCode, RunRecord
 
 _PIPE_WIDTH = 110
+_PUBLISHED_WIDTH = 80  # on a narrower terminal the published trace would squeeze this run's
 _STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red"}
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
@@ -24,12 +26,18 @@ def shown(path: str | Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Lets the run go on when nobody reads its output any more, as in `sluice run | head -2`."""
+        self.file = io.StringIO()
+
+
 class Terminal:
     """Prints the course of a run to a stream: live where it is a terminal, finished lines alone where it is not."""
 
     def __init__(self, stream: TextIO) -> None:
         is_terminal = stream.isatty()
-        self._console = Console(
+        self._console = _Console(
             file=stream,
             width=None if is_terminal else _PIPE_WIDTH,
             highlight=False,
@@ -48,8 +56,9 @@ class Terminal:
         )
 
     def print(self, text: str, style: str = "") -> None:
-        """Prints a line as it is, however long."""
-        self._console.print(Text(text, style), soft_wrap=True)
+        """Prints a line as it is, however long; what is not printable, a data file's control codes say, as escapes."""
+        safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        self._console.print(Text(safe, style), soft_wrap=True)
 
     def start(self, step: str) -> None:
         """Shows a step with its elapsed time, until another starts or ends it."""
@@ -87,6 +96,7 @@ class Terminal:
 
     def print_training_trace(self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures]) -> None:
         """Prints the figures of each epoch, the published trace's beside them."""
+        published = published if self._console.width >= _PUBLISHED_WIDTH else ()
         figures = sorted(epochs[0].keys() - {"epoch", "seconds"}, key=_figure_order)
         columns = ["epoch", *figures, "seconds"]
         table = Table(box=box.SIMPLE_HEAD)

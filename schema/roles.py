@@ -10,6 +10,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 SERVING = "SERVING"
 _TYPE_NAMES = schema_pb2.FeatureType.Name
+# Transform leaves features of any other stage out (tensorflow_transform.tf_metadata.schema_utils).
+_USED_STAGES = (schema_pb2.UNKNOWN_STAGE, schema_pb2.BETA, schema_pb2.PRODUCTION)
 
 
 class SchemaError(ValueError):
@@ -71,7 +73,8 @@ def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequen
     Raises:
         SchemaError: If the label or another feature cannot play its role; the message lists every problem.
     """
-    features = {feature.name: feature for feature in schema.feature}
+    names = [feature.name for feature in schema.feature]
+    features = {feature.name: feature for feature in schema.feature if feature.lifecycle_stage in _USED_STAGES}
     if label_key not in features:
         raise SchemaError(f"the label '{label_key}' is not a feature of the schema. Features: {', '.join(features)}.")
     label = features.pop(label_key)
@@ -81,7 +84,8 @@ def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequen
     if not features:
         problems.append("the schema has no feature beside the label.")
     num_classes = label.int_domain.max + 1
-    if class_names is not None and len(class_names) != num_classes:
+    problems += [f"the schema has '{name}' twice." for name in sorted(set(names)) if names.count(name) > 1]
+    if label.HasField("int_domain") and class_names is not None and len(class_names) != num_classes:
         problems.append(
             f"{len(class_names)} class names for the {num_classes} values of the label '{label_key}': "
             f"{', '.join(class_names)}."

@@ -33,7 +33,8 @@ def DataGate(
         stats = statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_split(statistics, split, STATISTICS_FILE))
         refusals += describe_anomalies(found, stats.datasets[0], split)
     if refusals:
-        raise DataRefusedError("\n".join(refusals))
+        # A name or value may hold a line end; a refusal is one line.
+        raise DataRefusedError("\n".join(" ".join(refusal.split()) for refusal in refusals))
 
 
 def describe_anomalies(
@@ -66,7 +67,7 @@ def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
 
 def _evidence(feature: statistics_pb2.FeatureNameStatistics | None) -> str:
     """Says what TFDV's descriptions leave out: how many rows, and which text stands where a number should."""
-    if feature is None:
+    if feature is None or not feature.WhichOneof("stats"):
         return ""
     evidence = []
     common = getattr(feature, feature.WhichOneof("stats")).common_stats

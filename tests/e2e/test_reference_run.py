@@ -174,11 +174,18 @@ def test_push_that_is_no_longer_served_is_done_again(reference, sluice):
     assert again.last_line.startswith("PUSHED: ")
 
 
-def test_failure_names_component_and_cause_and_logs_the_traceback(reference, sluice, tmp_path):
-    (tmp_path / "module.py").write_text("def run_fn(fn_args):\n    raise RuntimeError('no memory left')\n")
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        ("raise RuntimeError('no memory\\nleft')", "RuntimeError: no memory left"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+    ],
+)
+def test_failure_names_component_and_cause_and_logs_the_traceback(reference, sluice, tmp_path, statement, cause):
+    (tmp_path / "module.py").write_text(f"def run_fn(fn_args):\n    {statement}\n")
     failed = sluice("--set", f"trainer.module_file={tmp_path}/module.py")
     assert failed.exit_code == 1
-    assert failed.last_line.startswith("FAILED: Trainer: RuntimeError: no memory left; serving stays on version")
+    assert failed.last_line.startswith(f"FAILED: Trainer: {cause}; serving stays on version")
     assert failed.states["Trainer"] == "failed"
     assert "Traceback" in failed.log
 

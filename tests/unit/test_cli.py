@@ -64,6 +64,12 @@ def test_light_commands_import_neither_tensorflow_nor_tfx(arguments, tmp_path):
     assert output.stdout.splitlines()[-1] == "[]"
 
 
+def test_root_that_beam_would_read_as_a_pattern_exits_2(tmp_path):
+    result = CliRunner().invoke(main, ["run", "--root", str(tmp_path / "a[1]")])
+    assert result.exit_code == 2
+    assert "holds one of * ? [, which Beam reads as patterns" in result.stderr
+
+
 def test_root_that_cannot_be_made_exits_2(tmp_path):
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(main, ["run", "--root", str(tmp_path / "file" / "output")])

@@ -99,6 +99,13 @@ def test_overrides_replace_values(reference_config_file):
          "evaluator: thresholds name loss more than once"),
         ("evaluator.thresholds[0].lower_bound=95", r"thresholds\[0\]: accuracy lies between 0 and 1; the bound is 95"),
         ("schema_gen.schema_file=gs://bucket/schema.pbtxt", "there is no local file gs://bucket/schema.pbtxt."),
+        ("trainer.num_epochs=true", "trainer.num_epochs: should be a valid integer. Received: True."),
+        ("trainer.learning_rate=yes", "trainer.learning_rate: must be a number. Received: True."),
+        ("trainer=null", "trainer: must be a section of 'key: value' lines. Received: None."),
+        ("trainer.metrics=accuracy", "trainer.metrics: must be a list. Received: 'accuracy'."),
+        ("trainer.num_epochs=1" + 5000 * "0", "--set trainer.num_epochs=1000.*: the value is not YAML."),
+        ('label.class_names=["a\\nb", b, c]', r"label.class_names\[0\]: should match pattern"),
+        ("label.key=ph", "label: the label 'ph' is FLOAT; it must be INT.\n--set: label: the label 'ph' needs an int"),
         ("pipeline_name=My pipeline", "pipeline_name: .*pattern.*Received: 'My pipeline'."),
         ("example_gen.input_dir=nowhere", "example_gen.input_dir: there is no folder .*/nowhere."),
         ("schema_gen.schema_file=nowhere", "schema_gen.schema_file: there is no local file .*/nowhere."),
@@ -212,3 +219,44 @@ def test_readme_explains_every_key(project_root):
     missing = [key for key in leaves(config.PipelineConfig) if f"`{key}`" not in table
                and f"`{key.rpartition('.')[2]}`" not in table]  # fmt: skip
     assert missing == []
+
+
+def test_mistakes_of_several_overrides_are_reported_at_once(reference_config_file):
+    overrides = ["trainer.seed=x", "evaluator.thresholds[9].metric=loss", "bogus"]
+    with pytest.raises(ConfigError) as error:
+        load_config(reference_config_file, overrides)
+    for message in ("thresholds[9].metric=loss: the config has no", "--set bogus: is not KEY", "trainer.seed: should"):
+        assert message in str(error.value)
+
+
+def test_merge_keys_of_yaml_work(config_file):
+    edit(config_file, "trainer:\n", "trainer:\n  <<: {dummy: 1}\n")
+    with pytest.raises(ConfigError, match=r"trainer.dummy: is not a known key"):
+        load_config(str(config_file))
+
+
+def test_unreadable_schema_is_named_where_it_is_set(reference_config_file, tmp_path):
+    (tmp_path / "broken.pbtxt").write_text("feature {")
+    with pytest.raises(ConfigError, match=r"--set: schema_gen.schema_file: .*broken.pbtxt is not a readable schema"):
+        load_config(reference_config_file, [f"schema_gen.schema_file={tmp_path}/broken.pbtxt"])
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"a,b,a\n", "rows.csv line 1: 'a' is there twice."),
+        (b"\xef\xbb\xbfa,b\n", "rows.csv line 1: begins with a byte order mark"),
+        (b'"a","b"\n', "rows.csv line 1: has quotes"),
+        (b"\xff\n", "rows.csv line 1: is not UTF-8 text."),
+    ],
+)
+def test_header_that_would_be_misread_is_refused(reference_config_file, tmp_path, header, message):
+    (tmp_path / "rows.csv").write_bytes(header)
+    with pytest.raises(ConfigError, match=message):
+        load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
+
+
+def test_folder_that_beam_would_read_as_a_pattern_is_refused(reference_config_file, tmp_path):
+    (tmp_path / "a[1]").mkdir()
+    with pytest.raises(ConfigError, match=r"holds one of \* \? \[, which Beam reads as patterns"):
+        load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}/a[1]"])

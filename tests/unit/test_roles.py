@@ -40,6 +40,11 @@ def test_class_names_are_taken_as_given():
     assert roles == FeatureRoles(numeric=("x",), label="y", class_names=("hold", "release", "flush"))
 
 
+def test_deprecated_feature_plays_no_role():
+    deprecated = NUMERIC.replace('"x"', '"z" lifecycle_stage: DEPRECATED')
+    assert feature_roles(make_schema(NUMERIC + deprecated + LABEL), "y").numeric == ("x",)
+
+
 def test_roles_survive_json():
     roles = FeatureRoles(numeric=("x",), label="y", class_names=("hold", "release"))
     assert FeatureRoles.from_json(json.loads(json.dumps(dataclasses.asdict(roles)))) == roles
@@ -55,6 +60,7 @@ def test_transformed_name_follows_tfx_examples():
         (NUMERIC, None, r"the label 'y' is not a feature of the schema. Features: x."),
         (LABEL, None, "the schema has no feature beside the label"),
         (NUMERIC + LABEL, ["a", "b"], "2 class names for the 3 values of the label 'y': a, b"),
+        (NUMERIC + NUMERIC + LABEL, None, "the schema has 'x' twice"),
         (NUMERIC + LABEL, ["a", "b", "a"], "two classes of the label 'y' have one name: a, b, a"),
         (NUMERIC + LABEL.replace("INT ", "BYTES "), None, "the label 'y' is BYTES; it must be INT"),
         (NUMERIC + LABEL.replace("min: 0", "min: 1"), None, "needs an int_domain with min 0 and max"),

@@ -34,6 +34,30 @@ def test_text_in_brackets_is_printed_as_it_is():
     assert stream.getvalue() == "FAILED: [bold]x[/bold] " + "y" * 200 + "\n"
 
 
+def test_control_codes_of_data_are_shown_and_not_obeyed():
+    stream = io.StringIO()
+    Terminal(stream).print("'\x1b[2J\ufeffname'")
+    assert stream.getvalue() == "'\\x1b[2J\\ufeffname'\n"
+
+
+def test_nobody_reading_does_not_end_the_run():
+    script = """
+import os, sys
+from pipeline.run_record import ComponentRun
+from pipeline.terminal import Terminal
+reader, writer = os.pipe()
+os.close(reader)
+terminal = Terminal(os.fdopen(writer, "w", buffering=1))
+for _ in range(3):
+    terminal.finish_component(ComponentRun("ExampleGen", "done", 1.0))
+    terminal.print("more")
+print("went on")
+os._exit(0)
+"""
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == ("went on\n", "")
+
+
 def test_output_of_c_of_python_and_of_child_processes_goes_to_the_log(tmp_path):
     script = """
 import os, pathlib, subprocess, sys, warnings
