@@ -26,10 +26,8 @@ def redirected_output(log_file: Path) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with (
-        log_file.open("ab") as log,
-        os.fdopen(os.dup(saved[0]), "w", buffering=1, errors="backslashreplace") as terminal,
-    ):
+    terminal = os.fdopen(os.dup(1), "w", buffering=1, errors="backslashreplace")
+    with log_file.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         faulthandler.enable(file=2)
@@ -42,7 +40,8 @@ def redirected_output(log_file: Path) -> Iterator[TextIO]:
             for stream in (sys.stdout, sys.stderr):
                 if not stream.closed:
                     stream.flush()
-            os.dup2(saved[0], 1)
-            os.dup2(saved[1], 2)
-            os.close(saved[0])
-            os.close(saved[1])
+            for descriptor, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
+            with contextlib.suppress(BrokenPipeError):  # nobody reads any more, as in `sluice run | head -2`
+                terminal.close()

@@ -15,15 +15,18 @@ from pipeline.config import EpochFigures
 from pipeline.run_record import ComponentRun, ExitCode, RunRecord
 
 _PIPE_WIDTH = 110
-_PUBLISHED_WIDTH = 80  # on a narrower terminal the published trace would squeeze this run's
+_PUBLISHED_WIDTH = 84  # on a narrower terminal the published trace would squeeze this run's
 _STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red"}
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
 
-def shown(path: str | Path) -> str:
-    """Returns how a path is shown: relative, where it lies below the working directory."""
-    path, here = Path(path).absolute(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def shown(path: str | Path, *folders: Path) -> str:
+    """Returns how a path is shown: relative to the first of `folders` and the working directory that it lies below."""
+    path = Path(path).absolute()
+    for folder in (*folders, Path.cwd()):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return str(path)
 
 
 class _Console(Console):
@@ -84,13 +87,13 @@ class Terminal:
         table.add_column("rows", justify="right")
         table.add_column(f"artifact in {shown(root)}", overflow="fold")
         for run in runs:
-            artifact = next(iter(run.outputs.values()), "")
+            artifacts = [shown(artifact, root) for artifact in run.outputs.values()]
             table.add_row(
                 run.component,
                 Text(run.state, _STATE_STYLES[run.state]),
                 f"{run.seconds:.1f}",
                 "" if run.num_rows is None else str(run.num_rows),
-                artifact.removeprefix(f"{root}/"),
+                *artifacts[:1],
             )
         self._console.print(table)
 
