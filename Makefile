@@ -61,7 +61,7 @@ PYTHON = $(shell for python in python3.11 python3 python; do \
 
 $(UV):
 	@test "$$(uname -sm)" = "Linux x86_64" || { \
-		echo "Sluice needs Linux on x86_64 (TFX's native wheels exist for nothing else); this is $$(uname -sm)." >&2; exit 1; }
+		echo "Sluice is locked for Linux on x86_64; this is $$(uname -sm)." >&2; exit 1; }
 	@test -n "$(PYTHON)" || { \
 		echo "Sluice needs Python 3.11 and found none; if it is not on the PATH: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \

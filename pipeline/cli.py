@@ -119,13 +119,11 @@ def doctor(root: Path) -> None:
 
 def _make_dir(root: Path) -> None:
     if set("*?[") & set(str(root.resolve())):
-        click.echo(f"--root: {root.resolve()} holds one of * ? [, which Beam reads as patterns.", err=True)
-        sys.exit(ExitCode.USAGE)
+        raise click.UsageError(f"--root: {root.resolve()} holds one of * ? [, which Beam reads as patterns.")
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as err:
-        click.echo(f"--root: {root} cannot be made: {err.strerror}.", err=True)
-        sys.exit(ExitCode.USAGE)
+        raise click.UsageError(f"--root: {root} cannot be made: {err.strerror}.") from err
 
 
 def _load(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:

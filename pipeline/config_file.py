@@ -49,6 +49,8 @@ def reject_bool(value: Any) -> Any:
 def _existing_file(path: str) -> str:
     if not os.path.isfile(path):
         raise ValueError(f"there is no local file {path}.")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{path} may not be read.")
     return path
 
 
@@ -69,10 +71,12 @@ def _dir_with_csv_files(path: str) -> str:
 
 def _header_problems(csv_file: Path) -> list[str]:
     """Finds what CsvExampleGen would read without a word: a name twice, the last winning; quotes; a byte order mark."""
-    with csv_file.open("rb") as file:
-        line = file.readline()
     try:
+        with csv_file.open("rb") as file:
+            line = file.readline()
         names = line.decode().rstrip("\r\n").split(",")
+    except OSError as err:
+        return [f"{csv_file} cannot be read: {err.strerror}."]
     except UnicodeDecodeError:
         return [f"{csv_file} line 1: is not UTF-8 text."]
     problems = [f"{csv_file} line 1: '{name}' is there twice." for name in set(names) if names.count(name) > 1]

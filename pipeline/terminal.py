@@ -15,7 +15,7 @@ from pipeline.config import EpochFigures
 from pipeline.run_record import ComponentRun, ExitCode, RunRecord
 
 _PIPE_WIDTH = 110
-_PUBLISHED_WIDTH = 84  # on a narrower terminal the published trace would squeeze this run's
+_WIDE = 84  # a narrower terminal has no room for artifacts and the published trace
 _STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red"}
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
@@ -85,21 +85,18 @@ class Terminal:
         table = Table("component", "state", box=box.SIMPLE_HEAD, title_justify="left")
         table.add_column("seconds", justify="right")
         table.add_column("rows", justify="right")
-        table.add_column(f"artifact in {shown(root)}", overflow="fold")
+        if self._console.width >= _WIDE:
+            table.add_column(f"artifact in {shown(root)}", overflow="fold")
         for run in runs:
             artifacts = [shown(artifact, root) for artifact in run.outputs.values()]
-            table.add_row(
-                run.component,
-                Text(run.state, _STATE_STYLES[run.state]),
-                f"{run.seconds:.1f}",
-                "" if run.num_rows is None else str(run.num_rows),
-                *artifacts[:1],
-            )
+            row: list[str | Text] = [run.component, Text(run.state, _STATE_STYLES[run.state]), f"{run.seconds:.1f}"]
+            row += ["" if run.num_rows is None else str(run.num_rows), *artifacts[:1]]
+            table.add_row(*row[: len(table.columns)])
         self._console.print(table)
 
     def print_training_trace(self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures]) -> None:
         """Prints the figures of each epoch, the published trace's beside them."""
-        published = published if self._console.width >= _PUBLISHED_WIDTH else ()
+        published = published if self._console.width >= _WIDE else ()
         figures = sorted(epochs[0].keys() - {"epoch", "seconds"}, key=_figure_order)
         columns = ["epoch", *figures, "seconds"]
         table = Table(box=box.SIMPLE_HEAD)

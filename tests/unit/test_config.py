@@ -256,6 +256,12 @@ def test_header_that_would_be_misread_is_refused(reference_config_file, tmp_path
         load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
 
 
+def test_folder_with_the_name_of_a_csv_file_is_refused(reference_config_file, tmp_path):
+    (tmp_path / "rows.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"rows.csv cannot be read: Is a directory."):
+        load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
+
+
 def test_folder_that_beam_would_read_as_a_pattern_is_refused(reference_config_file, tmp_path):
     (tmp_path / "a[1]").mkdir()
     with pytest.raises(ConfigError, match=r"holds one of \* \? \[, which Beam reads as patterns"):
