@@ -51,7 +51,7 @@ terminal = Terminal(os.fdopen(writer, "w", buffering=1))
 for _ in range(3):
     terminal.finish_component(ComponentRun("ExampleGen", "done", 1.0))
     terminal.print("more")
-print("went on")
+print("went on", flush=True)
 os._exit(0)
 """
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
