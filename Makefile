@@ -73,6 +73,6 @@ $(UV):
 	@"$(PYTHON)" -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
 
 $(READY): $(UV) pyproject.toml uv.lock
-	@echo "Installing the locked packages into .venv (once, 1 to 3 minutes, about 3 GB) ..."
+	@echo "Installing the locked packages into .venv (once, 1 to 3 minutes, about 4 GB) ..."
 	@$(UV) sync --frozen --quiet --python "$(or $(PYTHON),3.11)"
 	@touch $(READY)

@@ -1,7 +1,6 @@
 """Reads a YAML file into a pydantic model and says everything that is wrong with it. Runs at compile time."""
 
 import ast
-import codecs
 import difflib
 import os
 import re
@@ -18,6 +17,8 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic_core import ErrorDetails
+
+from components.example_gen.header import header_problems
 
 Model = TypeVar("Model", bound=BaseModel)
 _LONGEST_VALUE = 60
@@ -64,27 +65,9 @@ def _dir_with_csv_files(path: str) -> str:
     csv_files = sorted(Path(path).glob("*.csv"))
     if not csv_files:
         raise ValueError(f"the folder {path} has no *.csv file in it.")
-    if problems := [problem for file in csv_files for problem in _header_problems(file)]:
+    if problems := [problem for file in csv_files for problem in header_problems(file)]:
         raise ValueError("\n".join(problems))
     return path
-
-
-def _header_problems(csv_file: Path) -> list[str]:
-    """Finds what CsvExampleGen would read without a word: a name twice, the last winning; quotes; a byte order mark."""
-    try:
-        with csv_file.open("rb") as file:
-            line = file.readline()
-        names = line.decode().rstrip("\r\n").split(",")
-    except OSError as err:
-        return [f"{csv_file} cannot be read: {err.strerror}."]
-    except UnicodeDecodeError:
-        return [f"{csv_file} line 1: is not UTF-8 text."]
-    problems = [f"{csv_file} line 1: '{name}' is there twice." for name in set(names) if names.count(name) > 1]
-    if line.startswith(codecs.BOM_UTF8):
-        problems.append(f"{csv_file} line 1: begins with a byte order mark, which would become part of a name.")
-    if b'"' in line:
-        problems.append(f"{csv_file} line 1: has quotes, which would become part of the names.")
-    return problems
 
 
 InputFile = Annotated[str, BeforeValidator(_absolute), AfterValidator(_existing_file)]
@@ -95,6 +78,7 @@ def defines(function: str) -> AfterValidator:
     """Returns the check that a path leads to a Python file which defines `function`."""
 
     def check(path: str) -> str:
+        """Returns `path`; raises ValueError if the file is no Python or lacks the function."""
         try:
             names = _bound_names(ast.parse(Path(path).read_bytes(), path))
         except SyntaxError as err:
@@ -142,6 +126,7 @@ def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) 
 
 class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Overrides the stock loader, which lets the last of repeated keys win."""
         keys = []
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":

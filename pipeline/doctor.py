@@ -30,12 +30,10 @@ class Finding:
     """One thing that was checked.
 
     Attributes:
-        name: What was checked.
         is_ok: Whether a run can work with it.
         text: What was found, and what to do where it is not ok.
     """
 
-    name: str
     is_ok: bool
     text: str
 
@@ -60,26 +58,26 @@ def examine_and_print(root: Path) -> int:
         terminal = Terminal(stream)
         for name, check in checks:
             terminal.start(name)
-            finding = _try(name, check)
+            finding = _try(check)
             terminal.stop()
             all_ok &= finding.is_ok
             mark, style = ("ok  ", "green") if finding.is_ok else ("FAIL", "bold red")
-            terminal.print(f"{mark}  {finding.name:<27} {finding.text}", style)
+            terminal.print(f"{mark}  {name:<27} {finding.text}", style)
         terminal.print("Ready to run." if all_ok else "Not ready to run.", "bold")
     return 0 if all_ok else 1
 
 
-def _try(name: str, check: Callable[[], Finding]) -> Finding:
+def _try(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as err:
-        return Finding(name, False, f"{type(err).__name__}: {err}")
+        return Finding(False, f"{type(err).__name__}: {err}")
 
 
 def _python() -> Finding:
     is_ok = sys.version_info[:2] == (3, 11)
     hint = "" if is_ok else "; Sluice needs 3.11"
-    return Finding("Python", is_ok, platform.python_version() + hint)
+    return Finding(is_ok, platform.python_version() + hint)
 
 
 def _glibc() -> Finding:
@@ -88,18 +86,18 @@ def _glibc() -> Finding:
     is_ok = numbers >= _LOWEST_GLIBC
     lowest = ".".join(map(str, _LOWEST_GLIBC))
     hint = "" if is_ok else f"; the locked wheels need glibc {lowest} or newer"
-    return Finding("glibc", is_ok, f"{release or 'none'}{hint}")
+    return Finding(is_ok, f"{release or 'none'}{hint}")
 
 
 def _native_wheel(name: str) -> Finding:
     importlib.import_module(_NATIVE_MODULES[name])
-    return Finding(name, True, f"{version(name)}, loads")
+    return Finding(True, f"{version(name)}, loads")
 
 
 def _kfp() -> Finding:
     importlib.import_module("kfp.compiler")
     importlib.import_module("tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner")
-    return Finding("kfp", True, f"{version('kfp')}, TFX's compiler for it loads")
+    return Finding(True, f"{version('kfp')}, TFX's compiler for it loads")
 
 
 def _beam_runner() -> Finding:
@@ -109,7 +107,7 @@ def _beam_runner() -> Finding:
     _ = pipeline | beam.Create([1, 2]) | beam.Map(str)
     pipeline.run().wait_until_finish()
     name = type(pipeline.runner).__name__
-    return Finding("Beam runner", True, f"{name} of apache-beam {version('apache-beam')}, ran")
+    return Finding(True, f"{name} of apache-beam {version('apache-beam')}, ran")
 
 
 def _metadata_store(root: Path) -> Finding:
@@ -119,7 +117,7 @@ def _metadata_store(root: Path) -> Finding:
     with tempfile.TemporaryDirectory(dir=_existing(root)) as folder:
         config = metadata.sqlite_metadata_connection_config(f"{folder}/metadata.db")
         metadata_store.MetadataStore(config).get_artifacts()
-    return Finding("metadata store", True, f"sqlite works in {_existing(root)}")
+    return Finding(True, f"sqlite works in {_existing(root)}")
 
 
 def _disk(root: Path) -> Finding:
@@ -129,7 +127,6 @@ def _disk(root: Path) -> Finding:
     is_ok = min(free.values()) >= _LOWEST_FREE_GIB
     text = ", ".join(f"{gib:.0f} GiB free in {folder}" for folder, gib in free.items())
     return Finding(
-        "disk",
         is_ok,
         text + ("" if is_ok else f"; at least {_LOWEST_FREE_GIB} are needed"),
     )

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
-from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as STATISTICS_FILE
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -150,7 +151,7 @@ class LocalRun:
         try:
             statistics_dir = self.output_dir("StatisticsGen", "statistics")
             num_rows = sum(_num_rows(statistics_dir, split) for split in splits)
-        except (KeyError, OSError):
+        except (KeyError, OSError, tf.errors.OpError):
             return run
         return dataclasses.replace(run, num_rows=num_rows or None)
 
@@ -160,6 +161,5 @@ def _disable_cache(pipeline_node: pipeline_pb2.PipelineNode) -> None:
 
 
 def _num_rows(statistics_dir: str, split: str) -> int:
-    file = Path(statistics_dir, f"Split-{split}", STATISTICS_FILE)
-    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+    statistics = tfdv.load_stats_binary(os.path.join(statistics_dir, f"Split-{split}", STATISTICS_FILE))
     return statistics.datasets[0].num_examples

@@ -104,7 +104,7 @@ class RunRecord:
         run_id: When it began, UTC, to the microsecond.
         exit_code: As in `ExitCode`.
         verdict: The last line on the terminal.
-        seconds: Wall time of the command.
+        seconds: From the valid config to the verdict; the interpreter's start and end are not in it.
         components: In the order in which they ran.
     """
 

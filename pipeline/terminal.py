@@ -82,7 +82,7 @@ class Terminal:
 
     def print_components(self, runs: Sequence[ComponentRun], root: Path) -> None:
         """Prints the table of components, with their first output's folder under `root`."""
-        table = Table("component", "state", box=box.SIMPLE_HEAD, title_justify="left")
+        table = Table("component", "state", box=box.SIMPLE_HEAD)
         table.add_column("seconds", justify="right")
         table.add_column("rows", justify="right")
         if self._console.width >= _WIDE:

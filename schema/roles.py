@@ -1,4 +1,4 @@
-"""Reads a schema and decides which role each feature plays. Runs at compile time and in the Trainer's process."""
+"""Reads a schema and decides each feature's role. Runs at compile time, in Transform's process and in the Trainer's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

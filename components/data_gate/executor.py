@@ -5,6 +5,8 @@ No stock component stops a pipeline on anomalies (tensorflow/tfx-addons issue 15
 
 import os
 
+import tensorflow_data_validation as tfdv
+from tensorflow_data_validation.utils import anomalies_util
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.components.example_validator.executor import (
     DEFAULT_FILE_NAME as ANOMALIES_FILE,
@@ -12,7 +14,6 @@ from tfx.components.example_validator.executor import (
 from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as STATISTICS_FILE
 from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.data_gate import DataRefusedError
@@ -29,8 +30,11 @@ def DataGate(
     """Raises DataRefusedError if any split has an anomaly; `source_digest` is of this file, for the cache key."""
     refusals: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
-        found = anomalies_pb2.Anomalies.FromString(_read_split(anomalies, split, ANOMALIES_FILE))
-        stats = statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_split(statistics, split, STATISTICS_FILE))
+        anomalies_dir, statistics_dir = (
+            artifact_utils.get_split_uri([artifact], split) for artifact in (anomalies, statistics)
+        )
+        found = anomalies_util.load_anomalies_binary(os.path.join(anomalies_dir, ANOMALIES_FILE))
+        stats = tfdv.load_stats_binary(os.path.join(statistics_dir, STATISTICS_FILE))
         refusals += describe_anomalies(found, stats.datasets[0], split)
     if refusals:
         # A name or value may hold a line end; a refusal is one line.
@@ -92,12 +96,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_split(
-    artifact: standard_artifacts.ExampleAnomalies | standard_artifacts.ExampleStatistics,
-    split: str,
-    file_name: str,
-) -> bytes:
-    with fileio.open(os.path.join(artifact_utils.get_split_uri([artifact], split), file_name), "rb") as file:
-        return file.read()

@@ -60,6 +60,7 @@ def _serving_default(
     roles: FeatureRoles,
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Parses, transforms and classifies, as `export_model` says."""
         transformed = transform_layer(tf.io.parse_example(examples, serving_spec))
         logits = model({name: transformed[name] for name in map(transformed_name, roles.numeric)})
         class_names = tf.constant(roles.class_names)

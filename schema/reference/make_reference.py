@@ -3,8 +3,8 @@
 Run by hand (`python schema/reference/make_reference.py`), never by the pipeline; the same bytes come out each time.
 
 Six weather regimes lie on a circle in a plane of two hidden factors, and the ten sensors are noisy, squashed views of
-that plane. Regimes that ask for the same action do not lie side by side, so no linear model separates the actions: it
-stops near two thirds accuracy, where one hidden layer reaches 0.95.
+that plane. Regimes that ask for the same action do not lie side by side, so no linear model separates the actions: a
+converged logistic regression gets 0.52 of held-out rows right, where one hidden layer gets 0.95.
 """
 
 import csv
