@@ -11,19 +11,21 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
-def source_digest(module_file: str) -> str:
-    """Returns the SHA-256 of `module_file` and of every file of this project that it imports, directly or not.
+def source_digest(*module_files: str) -> str:
+    """Returns the SHA-256 of `module_files` and of every file of this project that they import, directly or not.
 
     Args:
-        module_file: A local Python file.
+        module_files: Local Python files.
 
     Raises:
         SyntaxError: If one of the files does not compile.
     """
-    finder = ModuleFinder(path=[str(PROJECT_ROOT)])
-    finder.run_script(module_file)
-    paths = (getattr(module, "__file__", None) for module in finder.modules.values())
-    files = {Path(path) for path in paths if path}
+    files: set[Path] = set()
+    for module_file in module_files:
+        finder = ModuleFinder(path=[str(PROJECT_ROOT)])
+        finder.run_script(module_file)
+        paths = (getattr(module, "__file__", None) for module in finder.modules.values())
+        files |= {Path(path) for path in paths if path}
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(hashlib.sha256(file.read_bytes()).digest())

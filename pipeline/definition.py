@@ -9,7 +9,7 @@ from components.evaluator.component import create_evaluator
 from components.evaluator.eval_config import Threshold
 from components.example_gen.component import create_example_gen
 from components.example_validator import create_example_validator
-from components.pusher import create_pusher
+from components.pusher.component import create_pusher
 from components.schema_gen import create_schema_gen
 from components.statistics_gen import create_statistics_gen
 from components.trainer.component import create_trainer
@@ -47,7 +47,8 @@ def create_pipeline(
     trainer = create_trainer(
         transform.outputs["transformed_examples"],
         transform.outputs["transform_graph"],
-        schema,
+        raw_examples=examples,
+        schema=schema,
         module_file=config.trainer.module_file,
         roles=roles,
         hyperparameters=config.trainer.hyperparameters(),

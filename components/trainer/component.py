@@ -1,22 +1,40 @@
 """Trainer in the DAG. Runs at compile time."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
-from tfx.components import Trainer
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import trainer_pb2
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
 from components.source_digest import source_digest
+from components.trainer import executor
 from schema import FeatureRoles
+
+
+class _TrainerSpec(standard_component_specs.TrainerSpec):
+    INPUTS = {
+        **standard_component_specs.TrainerSpec.INPUTS,
+        executor.RAW_EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+
+
+class Trainer(base_component.BaseComponent):
+    """TFX's Trainer that is also given the raw examples and seals the model with a manifest."""
+
+    SPEC_CLASS = _TrainerSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
 
 def create_trainer(
     examples: types.BaseChannel,
     transform_graph: types.BaseChannel,
-    schema: types.BaseChannel,
     *,
+    raw_examples: types.BaseChannel,
+    schema: types.BaseChannel,
     module_file: str,
     roles: FeatureRoles,
     hyperparameters: Mapping[str, Any],
@@ -27,6 +45,7 @@ def create_trainer(
     Args:
         examples: Transformed Examples.
         transform_graph: The TransformGraph that made them.
+        raw_examples: The Examples before Transform; real requests are made of rows of their split `eval`.
         schema: The curated Schema.
         module_file: Python file with `run_fn(fn_args)`.
         roles: Reaches `run_fn` as `fn_args.custom_config["roles"]`.
@@ -36,17 +55,23 @@ def create_trainer(
     Returns:
         A node with the outputs `model` (Model) and `model_run` (ModelRun).
     """
+    custom_config = {
+        "roles": dataclasses.asdict(roles),
+        "hyperparameters": dict(hyperparameters),
+        "custom": dict(custom),
+        "source_digest": source_digest(executor.__file__, module_file),
+    }
     return Trainer(
-        module_file=module_file,
-        examples=examples,
-        transform_graph=transform_graph,
-        schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config={
-            "roles": dataclasses.asdict(roles),
-            "hyperparameters": dict(hyperparameters),
-            "custom": dict(custom),
-            "source_digest": source_digest(module_file),
-        },
+        _TrainerSpec(
+            module_file=module_file,
+            examples=examples,
+            raw_examples=raw_examples,
+            transform_graph=transform_graph,
+            schema=schema,
+            train_args=trainer_pb2.TrainArgs(splits=["train"]),
+            eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+            custom_config=json.dumps(custom_config),
+            model=types.Channel(type=standard_artifacts.Model),
+            model_run=types.Channel(type=standard_artifacts.ModelRun),
+        )
     )

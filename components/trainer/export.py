@@ -1,19 +1,22 @@
-"""Exports a model so that TensorFlow 2, a TF1 session, TFMA and TF Serving all run it. Runs in the Trainer's process.
+"""Exports a model so that TensorFlow 2, TF1 sessions, the C++ loader, TFMA and TF Serving all run it alike.
 
-`tf.saved_model.save` of a Keras 3 model loads in Python, but not in the C++ and TF1 loaders ("Could not find
-variable"), so TF Serving and BulkInferrer fail (keras-team/keras issue 20096). `keras.export.ExportArchive` loads in
-all of them.
+Runs in the Trainer's process. `tf.saved_model.save` of a Keras 3 model loads in Python, but not in the C++ and TF1
+loaders ("Could not find variable"), so TF Serving and BulkInferrer fail (keras-team/keras issue 20096).
+`keras.export.ExportArchive` loads in all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.samples import write_samples
 from schema import FeatureRoles, transformed_name
 
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
+_INPUTS = tf.TensorSpec([None], tf.string, name="inputs")
+Outputs = dict[str, tf.Tensor]
 
 
 def export_model(
@@ -21,64 +24,87 @@ def export_model(
     tft_output: tft.TFTransformOutput,
     roles: FeatureRoles,
     serving_model_dir: str,
+    *,
+    model_run_dir: str,
+    raw_examples: Sequence[bytes],
 ) -> None:
-    """Writes a SavedModel with the transformation inside.
+    """Writes a SavedModel with the transformation inside, and what its consumers are checked and warmed up with.
 
-    Signature `serving_default` takes `examples`, serialized tf.Examples of raw features, string `[None]`, and gives
-    `logits` and `probabilities`, float32 `[None, C]`, `classes`, string `[None, C]`, in the order of the
-    probabilities, and `predicted_class`, string `[None, 1]`. Signature `transform_features` takes the same, label
-    included, and gives every transformed feature `[None, 1]`.
+    Four signatures, batch dimension free:
+
+    - `serving_default` takes `examples`, serialized tf.Examples of raw features, string `[None]`, and gives `logits`
+      and `probabilities`, float32 `[None, C]`, `classes`, string `[None, C]`, in the order of the probabilities, and
+      `predicted_class`, string `[None, 1]`.
+    - `serving_features` takes each raw feature as a tensor `[None, 1]` of its own and gives the same.
+    - `classify` takes the same tf.Examples as `inputs` and gives `classes` and `scores`, the probabilities; its method
+      name is the one that TF Serving's Classify asks for.
+    - `transform_features` takes `examples`, label included, and gives every transformed feature `[None, 1]`.
 
     Args:
         model: Takes a dict of transformed features, gives logits `[batch_size, C]`.
         tft_output: Output of Transform.
         roles: Which features the model takes, and the names of its C classes.
         serving_model_dir: Where the SavedModel is written.
+        model_run_dir: Where the model's own logits of `raw_examples` are recorded, for InfraValidator.
+        raw_examples: Serialized tf.Examples of real rows, label included.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.transform_layer = tft_output.transform_features_layer()
+    transform = archive.transform_layer = tft_output.transform_features_layer()
     raw_spec = tft_output.raw_feature_spec()
-    serving_spec = {name: spec for name, spec in raw_spec.items() if name != roles.label}
-    archive.add_endpoint(
-        "serving_default",
-        _serving_default(model, archive.transform_layer, serving_spec, roles),
-        input_signature=[_EXAMPLES],
-    )
-    archive.add_endpoint(
-        "transform_features",
-        _transform_features(archive.transform_layer, raw_spec),
-        input_signature=[_EXAMPLES],
-    )
+    serving_spec = {name: raw_spec[name] for name in roles.numeric}
+
+    def answer(features: Outputs) -> Outputs:
+        transformed = transform(features)
+        return _answer(model({name: transformed[name] for name in map(transformed_name, roles.numeric)}), roles)
+
+    for name, endpoint, input_signature in (
+        ("serving_default", lambda examples: answer(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
+        ("serving_features", answer, _feature_tensors(serving_spec)),
+        ("classify", lambda inputs: _classify(answer(tf.io.parse_example(inputs, serving_spec))), _INPUTS),
+        ("transform_features", lambda examples: transform(tf.io.parse_example(examples, raw_spec)), _EXAMPLES),
+    ):
+        archive.add_endpoint(name, endpoint, input_signature=[input_signature])
     archive.write_out(serving_model_dir, verbose=False)
+    _set_classify_method(serving_model_dir)
+    logits = _logits(answer, raw_examples, serving_spec)
+    write_samples(raw_examples, logits, roles, serving_model_dir=serving_model_dir, model_run_dir=model_run_dir)
 
 
-def _serving_default(
-    model: keras.Model,
-    transform_layer: tf.Module,
+def _answer(logits: tf.Tensor, roles: FeatureRoles) -> Outputs:
+    class_names = tf.constant(roles.class_names)
+    return {
+        "logits": logits,
+        "probabilities": tf.nn.softmax(logits),
+        "classes": tf.tile(class_names[tf.newaxis], [tf.shape(logits)[0], 1]),
+        # A second dimension, because rank-1 strings break tfx_bsl's RunInference.
+        "predicted_class": tf.gather(class_names, tf.argmax(logits, axis=1))[:, tf.newaxis],
+    }
+
+
+def _classify(answer: Outputs) -> Outputs:
+    return {"classes": answer["classes"], "scores": answer["probabilities"]}
+
+
+def _feature_tensors(serving_spec: dict[str, tf.io.FixedLenFeature]) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec([None, 1], spec.dtype, name=name) for name, spec in serving_spec.items()}
+
+
+def _set_classify_method(serving_model_dir: str) -> None:
+    """Names the method of `classify`; Keras exports every signature for Predict."""
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(serving_model_dir)
+    method_name = tf.saved_model.CLASSIFY_METHOD_NAME
+    updater.replace_method_name(signature_key="classify", method_name=method_name, tags=["serve"])
+    updater.save()
+
+
+def _logits(
+    answer: Callable[[Outputs], Outputs],
+    raw_examples: Sequence[bytes],
     serving_spec: dict[str, tf.io.FixedLenFeature],
-    roles: FeatureRoles,
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Parses, transforms and classifies, as `export_model` says."""
-        transformed = transform_layer(tf.io.parse_example(examples, serving_spec))
-        logits = model({name: transformed[name] for name in map(transformed_name, roles.numeric)})
-        class_names = tf.constant(roles.class_names)
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "classes": tf.tile(class_names[tf.newaxis], [tf.shape(logits)[0], 1]),
-            # A second dimension, because rank-1 strings break tfx_bsl's RunInference.
-            "predicted_class": tf.gather(class_names, tf.argmax(logits, axis=1))[:, tf.newaxis],
-        }
-
-    return serving_default
-
-
-def _transform_features(
-    transform_layer: tf.Module, raw_spec: dict[str, tf.io.FixedLenFeature]
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    def transform_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return transform_layer(tf.io.parse_example(examples, raw_spec))
-
-    return transform_features
+) -> list[list[float]]:
+    """Returns the trained model's own logits, by the graph that trained it and not by the exported one."""
+    if not raw_examples:
+        return []
+    features = tf.io.parse_example(tf.constant(list(raw_examples)), serving_spec)
+    return answer(features)["logits"].numpy().tolist()

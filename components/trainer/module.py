@@ -14,12 +14,14 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
 
-from components.trainer import TRAINING_TRACE_FILE
+from components.trainer import RAW_EVAL_FILES, TRAINING_TRACE_FILE
 from components.trainer.export import export_model
 from components.trainer.model import build_model
+from components.trainer.samples import read_samples
 from schema import FeatureRoles, transformed_name
 
 _PARSE_BATCH_SIZE = 4096
+_NUM_SAMPLES = 256
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -27,8 +29,9 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: Of which are read `train_files` and `eval_files` (transformed examples), `transform_output`, and
-            `custom_config` with `roles` and `hyperparameters`. Writes the SavedModel to `serving_model_dir` and the
-            figures of each epoch to `model_run_dir`.
+            `custom_config` with `roles`, `hyperparameters` and `raw_eval_files` (raw examples of the split `eval`).
+            Writes the SavedModel to `serving_model_dir`, and the figures of each epoch and the recorded logits to
+            `model_run_dir`.
 
     Raises:
         ValueError: If a split has no rows, or the loss does not stay finite.
@@ -62,7 +65,14 @@ def run_fn(fn_args: FnArgs) -> None:
         verbose=0,
         callbacks=[trace],
     )
-    export_model(model, tft_output, roles, fn_args.serving_model_dir)
+    export_model(
+        model,
+        tft_output,
+        roles,
+        fn_args.serving_model_dir,
+        model_run_dir=fn_args.model_run_dir,
+        raw_examples=read_samples(fn_args.custom_config[RAW_EVAL_FILES], _NUM_SAMPLES),
+    )
 
 
 def load_rows(

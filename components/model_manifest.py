@@ -1,0 +1,161 @@
+"""The manifest of a model: SHA-256 of every file. Runs in the Trainer's, InfraValidator's and Pusher's process.
+
+Imports TFX only for remote folders, so that a push needs neither TFX nor TensorFlow.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+MANIFEST_FILE = "sluice_manifest.json"
+DIGEST_PROPERTY = "model_digest"  # of the artifacts Model and InfraBlessing
+_CHUNK_BYTES = 1 << 20
+Manifest = dict[str, Any]
+
+
+class ManifestError(RuntimeError):
+    """A model that is not what its manifest says."""
+
+
+def make_manifest(model_dir: str, **facts: str) -> Manifest:
+    """Returns the manifest of a model.
+
+    Args:
+        model_dir: Folder of `saved_model.pb`, local or remote.
+        facts: What else the manifest tells, by name.
+
+    Returns:
+        `files`: size in bytes and SHA-256 of each by its relative name; `digest`: SHA-256 over those, which identifies
+        the model; and the facts.
+    """
+    files = {}
+    for name in list_files(model_dir):
+        path = posixpath.join(model_dir, name)
+        files[name] = {"bytes": _size(path), "sha256": file_sha256(path)}
+    return {"digest": digest_of(files), **facts, "files": files}
+
+
+def digest_of(files: dict[str, dict[str, Any]]) -> str:
+    """Returns the SHA-256 of a manifest's `files`."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(model_dir: str, manifest: Manifest) -> None:
+    """Writes a manifest beside the files that it describes."""
+    with open_file(posixpath.join(model_dir, MANIFEST_FILE), "wb") as file:
+        file.write((json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def read_manifest(model_dir: str) -> Manifest:
+    """Returns the manifest of a model.
+
+    Raises:
+        ManifestError: If there is none, or it is damaged.
+    """
+    try:
+        with open_file(posixpath.join(model_dir, MANIFEST_FILE), "rb") as file:
+            manifest = json.loads(file.read())
+        if manifest["digest"] != digest_of(manifest["files"]):
+            raise ManifestError(f"{MANIFEST_FILE} is damaged: its digest is not that of its list of files.")
+    except (OSError, _remote_error()) as err:
+        raise ManifestError(f"the model has no readable {MANIFEST_FILE}; the Trainer writes it.") from err
+    except (ValueError, LookupError, TypeError) as err:
+        raise ManifestError(f"{MANIFEST_FILE} is damaged: {err!r}.") from err
+    return manifest
+
+
+def check_model(model_dir: str, expected_digest: str) -> Manifest:
+    """Returns the manifest of a model whose every file is what the Trainer wrote.
+
+    Args:
+        model_dir: Folder of the model, local or remote.
+        expected_digest: The manifest's digest by the metadata of the artifact; empty where nothing recorded it.
+
+    Raises:
+        ManifestError: If a file is missing, new or changed, or the manifest is another model's.
+    """
+    manifest = read_manifest(model_dir)
+    if expected_digest and manifest["digest"] != expected_digest:
+        raise ManifestError(
+            f"{MANIFEST_FILE} is of another model: its digest is {manifest['digest'][:12]}, the Trainer recorded "
+            f"{expected_digest[:12]}."
+        )
+    compare_files(manifest, make_manifest(model_dir)["files"])
+    return manifest
+
+
+def compare_files(manifest: Manifest, found: dict[str, dict[str, Any]]) -> None:
+    """Raises ManifestError, naming the first few files, unless `found` is the manifest's `files`."""
+    expected = manifest["files"]
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"{name} is not in the manifest" for name in sorted(found.keys() - expected.keys())]
+    problems += [
+        f"{name} has changed since the Trainer wrote it"
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name] != found[name]
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ManifestError(f"{'; '.join(problems[:3])}{more}.")
+
+
+def list_files(model_dir: str) -> list[str]:
+    """Returns the relative name of every file of a model but its manifest, sorted."""
+    names = [
+        posixpath.relpath(posixpath.join(folder, file), model_dir)
+        for folder, _, files in _walk(model_dir)
+        for file in files
+    ]
+    return sorted(name for name in names if name != MANIFEST_FILE)
+
+
+def file_sha256(path: str) -> str:
+    """Returns the SHA-256 of a local or remote file."""
+    digest = hashlib.sha256()
+    with open_file(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URI such as `gs://bucket/folder`."""
+    return "://" in path
+
+
+def open_file(path: str, mode: str) -> AbstractContextManager[Any]:
+    """Opens a local or remote file."""
+    if is_remote(path):
+        from tfx.dsl.io import fileio
+
+        return fileio.open(path, mode)
+    return open(path, mode)
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    if is_remote(folder):
+        from tfx.dsl.io import fileio
+
+        yield from fileio.walk(folder)
+    else:
+        yield from os.walk(folder)
+
+
+def _size(path: str) -> int:
+    if is_remote(path):
+        import tensorflow as tf
+
+        return tf.io.gfile.stat(path).length
+    return os.path.getsize(path)
+
+
+def _remote_error() -> type[Exception]:
+    """The error of a remote file that cannot be read; only where TFX is loaded can there be one."""
+    import sys
+
+    filesystem = sys.modules.get("tfx.dsl.io.filesystem")
+    return filesystem.NotFoundError if filesystem else OSError

@@ -1,0 +1,47 @@
+"""The Trainer's executor: TFX's own, around which the model is sealed. Runs in the Trainer's process."""
+
+from typing import Any
+
+from tfx import types
+from tfx.components.trainer.executor import GenericExecutor
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, path_utils
+
+from components.model_manifest import DIGEST_PROPERTY, file_sha256, make_manifest, write_manifest
+from components.trainer import RAW_EVAL_FILES
+
+RAW_EXAMPLES_KEY = "raw_examples"
+
+
+class Executor(GenericExecutor):
+    """Gives `run_fn` the raw eval rows too, and writes the manifest of the model that it exported."""
+
+    def _GetFnArgs(  # noqa: N802 (TFX's hook)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> FnArgs:
+        fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
+        raw_dir = artifact_utils.get_split_uri(input_dict[RAW_EXAMPLES_KEY], "eval")
+        fn_args.custom_config[RAW_EVAL_FILES] = [io_utils.all_files_pattern(raw_dir)]
+        self._facts = {
+            "code_digest": fn_args.custom_config["source_digest"],
+            "schema_digest": file_sha256(fn_args.schema_path),
+        }
+        return fn_args
+
+    def Do(  # noqa: N802 (TFX's method)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Trains, then seals: the manifest's digest goes into the metadata of the output `model`."""
+        super().Do(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
+        model_dir = path_utils.serving_model_path(model.uri)
+        manifest = make_manifest(model_dir, **self._facts)
+        write_manifest(model_dir, manifest)
+        model.set_string_custom_property(DIGEST_PROPERTY, manifest["digest"])
