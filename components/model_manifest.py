@@ -1,12 +1,13 @@
 """The manifest of a model: SHA-256 of every file. Runs in the Trainer's, InfraValidator's and Pusher's process.
 
-Imports TFX only for remote folders, so that a push needs neither TFX nor TensorFlow.
+Imports TensorFlow only for remote folders, so that a local push needs none of it.
 """
 
 import hashlib
 import json
 import os
 import posixpath
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -50,11 +51,15 @@ def write_manifest(model_dir: str, manifest: Manifest) -> None:
         file.write((json.dumps(manifest, indent=1) + "\n").encode())
 
 
-def read_manifest(model_dir: str) -> Manifest:
+def read_manifest(model_dir: str, expected_digest: str = "") -> Manifest:
     """Returns the manifest of a model.
 
+    Args:
+        model_dir: Folder of the model, local or remote.
+        expected_digest: The manifest's digest by the metadata of the artifact; empty where nothing recorded it.
+
     Raises:
-        ManifestError: If there is none, or it is damaged.
+        ManifestError: If there is none, it is damaged, or it is another model's.
     """
     try:
         with open_file(posixpath.join(model_dir, MANIFEST_FILE), "rb") as file:
@@ -65,25 +70,21 @@ def read_manifest(model_dir: str) -> Manifest:
         raise ManifestError(f"the model has no readable {MANIFEST_FILE}; the Trainer writes it.") from err
     except (ValueError, LookupError, TypeError) as err:
         raise ManifestError(f"{MANIFEST_FILE} is damaged: {err!r}.") from err
-    return manifest
-
-
-def check_model(model_dir: str, expected_digest: str) -> Manifest:
-    """Returns the manifest of a model whose every file is what the Trainer wrote.
-
-    Args:
-        model_dir: Folder of the model, local or remote.
-        expected_digest: The manifest's digest by the metadata of the artifact; empty where nothing recorded it.
-
-    Raises:
-        ManifestError: If a file is missing, new or changed, or the manifest is another model's.
-    """
-    manifest = read_manifest(model_dir)
     if expected_digest and manifest["digest"] != expected_digest:
         raise ManifestError(
             f"{MANIFEST_FILE} is of another model: its digest is {manifest['digest'][:12]}, the Trainer recorded "
             f"{expected_digest[:12]}."
         )
+    return manifest
+
+
+def check_model(model_dir: str, expected_digest: str) -> Manifest:
+    """Returns the manifest of a model whose every file is what the Trainer wrote; arguments as of `read_manifest`.
+
+    Raises:
+        ManifestError: If a file is missing, new or changed, or the manifest is another model's.
+    """
+    manifest = read_manifest(model_dir, expected_digest)
     compare_files(manifest, make_manifest(model_dir)["files"])
     return manifest
 
@@ -130,17 +131,17 @@ def is_remote(path: str) -> bool:
 def open_file(path: str, mode: str) -> AbstractContextManager[Any]:
     """Opens a local or remote file."""
     if is_remote(path):
-        from tfx.dsl.io import fileio
+        import tensorflow as tf
 
-        return fileio.open(path, mode)
+        return tf.io.gfile.GFile(path, mode)
     return open(path, mode)
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
     if is_remote(folder):
-        from tfx.dsl.io import fileio
+        import tensorflow as tf
 
-        yield from fileio.walk(folder)
+        yield from tf.io.gfile.walk(folder)
     else:
         yield from os.walk(folder)
 
@@ -154,8 +155,6 @@ def _size(path: str) -> int:
 
 
 def _remote_error() -> type[Exception]:
-    """The error of a remote file that cannot be read; only where TFX is loaded can there be one."""
-    import sys
-
-    filesystem = sys.modules.get("tfx.dsl.io.filesystem")
-    return filesystem.NotFoundError if filesystem else OSError
+    """The error of a remote file that cannot be read; only where TensorFlow is loaded can there be one."""
+    tf = sys.modules.get("tensorflow")
+    return tf.errors.OpError if tf else OSError

@@ -61,8 +61,8 @@ def run(
     CONFIG is a YAML file; without one, the reference pipeline runs.
 
     \b
-    Exit codes: 0 pushed, or nothing to do   1 failed          2 wrong usage or config
-                3 model refused              4 data refused    130 interrupted
+    Exit codes: 0 pushed, or nothing to do   1 failed          2 wrong usage or config   3 model refused
+                4 data refused               5 infra refused   130 interrupted
 
     \b
     Examples:

@@ -148,6 +148,28 @@ class EvaluatorConfig(_Section):
         return self
 
 
+class InfraValidatorConfig(_Section):
+    """How a candidate is tried as a server would run it."""
+
+    executor: Literal["loader", "docker"] = Field(
+        "loader", description="TensorFlow's C++ loader; or `docker`, the stock InfraValidator, which needs Docker."
+    )
+    tolerance: Number = Field(1e-5, ge=0, description="Largest difference to the Trainer's logits that passes.")
+    timeout_secs: Number = Field(120.0, gt=0, description="After which the candidate is killed and refused.")
+    image_tag: str = Field("latest", min_length=1, description="Tag of `tensorflow/serving`, for `docker`.")
+
+
+class PusherConfig(_Section):
+    """How a model appears where it is served."""
+
+    executor: Literal["atomic", "stock"] = Field(
+        "atomic", description="One rename of a model checked file by file; or TFX's Pusher, a copy."
+    )
+    keep_versions: Count | None = Field(
+        10, ge=1, description="Newest versions that stay; null keeps all. Served and labelled ones always stay."
+    )
+
+
 class EpochFigures(_Section):
     """Figures of one epoch of an earlier trace."""
 
@@ -169,6 +191,8 @@ class PipelineConfig(_Section):
     transform: TransformConfig = TransformConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluator: EvaluatorConfig
+    infra_validator: InfraValidatorConfig = InfraValidatorConfig()
+    pusher: PusherConfig = PusherConfig()
     published_trace: tuple[EpochFigures, ...] = Field(
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",

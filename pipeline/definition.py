@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
 from components.data_gate.component import create_data_gate
@@ -9,7 +10,8 @@ from components.evaluator.component import create_evaluator
 from components.evaluator.eval_config import Threshold
 from components.example_gen.component import create_example_gen
 from components.example_validator import create_example_validator
-from components.pusher.component import create_pusher
+from components.infra_validator.component import create_infra_validator, create_stock_infra_validator
+from components.pusher.component import create_pusher, create_stock_pusher
 from components.schema_gen import create_schema_gen
 from components.statistics_gen import create_statistics_gen
 from components.trainer.component import create_trainer
@@ -28,6 +30,16 @@ def create_pipeline(
         serving_model_dir: Where versions of the model are pushed.
         beam_pipeline_args: Arguments of every Beam component.
     """
+    return Pipeline(
+        pipeline_name=config.pipeline_name,
+        pipeline_root=pipeline_root,
+        components=_create_components(config, serving_model_dir),
+        enable_cache=config.enable_cache,
+        beam_pipeline_args=list(beam_pipeline_args),
+    )
+
+
+def _create_components(config: PipelineConfig, serving_model_dir: str) -> list[BaseComponent]:
     roles = config.feature_roles()
     thresholds = [Threshold(**threshold.model_dump()) for threshold in config.evaluator.thresholds]
 
@@ -54,15 +66,45 @@ def create_pipeline(
         hyperparameters=config.trainer.hyperparameters(),
         custom=config.trainer.custom,
     )
-    model = trainer.outputs["model"]
-    evaluator = create_evaluator(examples, model, roles=roles, thresholds=thresholds)
-    pusher = create_pusher(model, evaluator.outputs["blessing"], serving_model_dir=serving_model_dir)
+    infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
+    evaluator = create_evaluator(examples, trainer.outputs["model"], roles=roles, thresholds=thresholds)
+    evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
+    pusher = _create_pusher(config, serving_model_dir, trainer, evaluator, infra_validator, examples=example_gen)
 
     checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
-    return Pipeline(
-        pipeline_name=config.pipeline_name,
-        pipeline_root=pipeline_root,
-        components=[*checks, transform, trainer, evaluator, pusher],
-        enable_cache=config.enable_cache,
-        beam_pipeline_args=list(beam_pipeline_args),
+    return [*checks, transform, trainer, infra_validator, evaluator, pusher]
+
+
+def _create_infra_validator(
+    config: PipelineConfig, trainer: BaseComponent, *, examples: BaseComponent
+) -> BaseComponent:
+    settings, model = config.infra_validator, trainer.outputs["model"]
+    if settings.executor == "docker":
+        return create_stock_infra_validator(model, examples.outputs["examples"], image_tag=settings.image_tag)
+    return create_infra_validator(
+        model, trainer.outputs["model_run"], tolerance=settings.tolerance, timeout_secs=settings.timeout_secs
+    )
+
+
+def _create_pusher(
+    config: PipelineConfig,
+    serving_model_dir: str,
+    trainer: BaseComponent,
+    evaluator: BaseComponent,
+    infra_validator: BaseComponent,
+    *,
+    examples: BaseComponent,
+) -> BaseComponent:
+    model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
+    infra_blessing = infra_validator.outputs["blessing"]
+    if config.pusher.executor == "stock":
+        return create_stock_pusher(model, blessing, infra_blessing=infra_blessing, serving_model_dir=serving_model_dir)
+    return create_pusher(
+        model,
+        blessing,
+        infra_blessing=infra_blessing,
+        evaluation=evaluator.outputs["evaluation"],
+        examples=examples.outputs["examples"],
+        serving_model_dir=serving_model_dir,
+        keep_versions=config.pusher.keep_versions,
     )

@@ -5,11 +5,9 @@ returns normally after an input that could not be resolved (tfx/orchestration/lo
 """
 
 import dataclasses
-import filecmp
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
@@ -24,6 +22,9 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.utils import path_utils
 
 from components.evaluator.verdict import is_blessed
+from components.model_manifest import ManifestError, make_manifest, read_manifest
+from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
+from components.pusher.versions import list_versions
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import PipelineConfig
 from pipeline.definition import create_pipeline
@@ -43,7 +44,12 @@ _SPLITS_READ = {
 
 
 class LocalRun:
-    """One run of a pipeline with the metadata store, artifacts and pushes of `paths`."""
+    """One run of a pipeline with the metadata store, artifacts and pushes of `paths`.
+
+    Attributes:
+        push_outcome: What the Pusher says that it did (`components/pusher/executor.py`); empty if it is stock.
+        push_refusal: Why the Pusher refused the model; empty if it did not.
+    """
 
     def __init__(self, config: PipelineConfig, paths: RunPaths) -> None:
         """Compiles the pipeline; nothing runs yet."""
@@ -64,6 +70,8 @@ class LocalRun:
         )
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         self._runs: list[ComponentRun] = []
+        self.push_outcome = ""
+        self.push_refusal = ""
 
     @property
     def components(self) -> tuple[ComponentRun, ...]:
@@ -131,20 +139,27 @@ class LocalRun:
             raise RuntimeError(f"{component} did not run; its inputs could not be resolved.")
         outputs = {name: artifact.uri for name, (artifact, *_) in sorted(artifacts.items())}
         if "pushed_model" in outputs:
-            # The stock Pusher leaves an empty folder for a model that it did not push.
-            destination = artifacts["pushed_model"][0].get_string_custom_property("pushed_destination")
+            # The artifact is an empty folder or, of the stock Pusher, a copy; what counts is where the model went.
+            (pushed_model,) = artifacts["pushed_model"]
+            destination = pushed_model.get_string_custom_property("pushed_destination")
             outputs = {"pushed_model": destination} if destination else {}
+            self.push_outcome = pushed_model.get_string_custom_property(OUTCOME_PROPERTY)
+            self.push_refusal = pushed_model.get_string_custom_property(REASON_PROPERTY)
         return _STATES[execution.last_known_state], outputs
 
     def _push_is_stale(self) -> bool:
-        """Whether the blessed model is not what is served, so that a push from the cache would be none."""
+        """Whether the newest version is not the blessed model, whole, so that a push from the cache would be none."""
         if not is_blessed(self.output_dir("Evaluator", "blessing")):
             return False
-        model_dir = Path(path_utils.serving_model_path(self.output_dir("Trainer", "model")))
-        served_dir = self._paths.serving_model_dir / str(self._paths.served_version())
-        files = [str(f.relative_to(model_dir)) for f in model_dir.rglob("*") if f.is_file()]
-        _, mismatched, missing = filecmp.cmpfiles(model_dir, served_dir, files, shallow=False)
-        return bool(mismatched or missing)
+        model_dir = path_utils.serving_model_path(self.output_dir("Trainer", "model"))
+        versions = list_versions(self._paths.serving_model_dir)
+        if not versions:
+            return True
+        newest_dir = str(self._paths.serving_model_dir / str(versions[-1]))
+        try:
+            return make_manifest(newest_dir)["digest"] != read_manifest(model_dir)["digest"]
+        except ManifestError:
+            return True
 
     def _with_rows(self, run: ComponentRun) -> ComponentRun:
         splits = _SPLITS_READ.get(run.component, ())

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,11 +92,13 @@ def _attempt(
         if from_component or not use_cache:
             run.disable_cache(from_component if use_cache else None)
         run.execute(terminal.start, terminal.finish_component)
-        return run, *_judge(run, paths)
+        terminal.stop()
+        return run, *_judge(run, paths, terminal)
     except KeyboardInterrupt:
         return run, ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}"
     except BaseException as err:  # a module file that calls sys.exit has failed too
         logging.exception("The run failed.")
+        terminal.stop()
         return run, *_explain(err, run, paths, terminal)
     finally:
         terminal.stop()
@@ -116,39 +118,67 @@ def _without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _judge(run: "LocalRun", paths: RunPaths) -> tuple[ExitCode, str]:
+def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
     from components.evaluator.verdict import load_verdict
+    from components.pusher.versions import served_versions
 
     verdict = load_verdict(run.output_dir("Evaluator", "evaluation"), run.output_dir("Evaluator", "blessing"))
+    infra_refusals = _infra_refusals(run, terminal)
     if not verdict.blessed:
         return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths)}"
+    if refusals := infra_refusals or [run.push_refusal] * bool(run.push_refusal):
+        return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
     states = {component.component: component.state for component in run.components}
-    if states["Pusher"] == "cached":
+    if states["Pusher"] == "cached" or run.push_outcome == "unchanged":
         return ExitCode.PUSHED, f"NOTHING TO DO: {_serving(paths)} ({verdict})"
     pushed_dir = run.output_dir("Pusher", "pushed_model")
-    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(pushed_dir)}{_larger_version(pushed_dir, paths)}"
+    is_served = int(Path(pushed_dir).name) in served_versions(paths.serving_model_dir)
+    unserved = f", which is not served yet: {_serving(paths)} until `sluice versions promote`"
+    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(pushed_dir)}{'' if is_served else unserved}"
 
 
-def _larger_version(pushed_dir: str, paths: RunPaths) -> str:
-    served = paths.served_version()
-    return "" if str(served) == Path(pushed_dir).name else f", but TF Serving serves the larger version {served}"
+def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:
+    from components.infra_validator import BLESSED_FILE
+    from components.infra_validator.report import load_report
+
+    blessing_dir = run.output_dir("InfraValidator", "blessing")
+    try:
+        report = load_report(blessing_dir)
+    except FileNotFoundError:  # the stock InfraValidator gives no reason
+        return [] if Path(blessing_dir, BLESSED_FILE).exists() else ["TF Serving in Docker did not serve the model"]
+    terminal.print(f"Infra   {report}")
+    return report.reasons
+
+
+def _first_of(refusals: Sequence[str], terminal: Terminal) -> str:
+    """Prints every refusal; returns the first, and how many there are beside it."""
+    for refusal in refusals:
+        terminal.print(f"  - {refusal}", "red")
+    first, *others = refusals
+    return first + f" (and {len(others)} more, above)" * bool(others)
 
 
 def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
     if isinstance(err, DataRefusedError):
-        first, *others = str(err).splitlines()
-        for refusal in (first, *others):
-            terminal.print(f"  - {refusal}", "red")
-        more = f" (and {len(others)} more, above)" * bool(others)
-        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {first}{more}; {_serving(paths)}"
+        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {_first_of(str(err).splitlines(), terminal)}; {_serving(paths)}"
+    with contextlib.suppress(KeyError):
+        if run and (refusals := _infra_refusals(run, terminal)):  # so that Evaluator could not load the model either
+            return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
     where = run.components[-1].component if run and run.components else "before the first component"
     message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
     return ExitCode.FAILED, f"FAILED: {where}: {message}; {_serving(paths)}"
 
 
 def _serving(paths: RunPaths) -> str:
-    version = paths.served_version()
-    return "nothing is served yet" if version is None else f"serving stays on version {version}"
+    from components.pusher.versions import VersionError, served_versions
+
+    try:
+        served = served_versions(paths.serving_model_dir)
+    except VersionError as err:
+        return str(err)
+    if not served:
+        return "nothing is served yet"
+    return f"serving stays on version{'s' * (len(served) > 1)} {', '.join(map(str, served))}"
 
 
 def _wall_time(record: RunRecord, full_run_seconds: float | None) -> str:

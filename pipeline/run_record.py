@@ -14,6 +14,7 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "DataGate",
     "Transform",
     "Trainer",
+    "InfraValidator",
     "Evaluator",
     "Pusher",
 )
@@ -27,6 +28,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     MODEL_REFUSED = 3
     DATA_REFUSED = 4
+    INFRA_REFUSED = 5
     INTERRUPTED = 130
 
 
@@ -68,13 +70,6 @@ class RunPaths:
     def log_file(self) -> Path:
         """All that libraries print in this run."""
         return self.root / "logs" / self.pipeline_name / f"{self.run_id}.log"
-
-    def served_version(self) -> int | None:
-        """Returns the version that TF Serving would serve, the largest, or None."""
-        if not self.serving_model_dir.is_dir():
-            return None
-        names = [path.name for path in self.serving_model_dir.iterdir()]
-        return max((int(name) for name in names if name.isdecimal()), default=None)
 
 
 @dataclass(frozen=True)

@@ -66,18 +66,27 @@ class Verdict:
 def load_verdict(evaluation_dir: str, blessing_dir: str) -> Verdict:
     """Reads the verdict from the artifacts `evaluation` and `blessing` of one execution of the Evaluator."""
     result = tfma.load_eval_result(evaluation_dir)
-    values = {
-        name: value["doubleValue"]
-        for slice_key, outputs in result.slicing_metrics
-        if not slice_key
-        for name, value in outputs[""][""].items()
-    }
+    values = _metrics(result)
     rules = [rule for spec in result.config.metrics_specs for metric in spec.metrics for rule in _rules(metric, values)]
     return Verdict(
         blessed=is_blessed(blessing_dir),
         rules=tuple(rules),
         num_rows=int(values[EXAMPLE_COUNT]),
     )
+
+
+def load_metrics(evaluation_dir: str) -> dict[str, float]:
+    """Reads the value of every metric over the whole eval split from the artifact `evaluation`."""
+    return _metrics(tfma.load_eval_result(evaluation_dir))
+
+
+def _metrics(result: tfma.EvalResult) -> dict[str, float]:
+    return {
+        name: value["doubleValue"]
+        for slice_key, outputs in result.slicing_metrics
+        if not slice_key
+        for name, value in outputs[""][""].items()
+    }
 
 
 def is_blessed(blessing_dir: str) -> bool:

@@ -9,7 +9,6 @@ import ctypes
 import functools
 import importlib.util
 import json
-import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -220,9 +219,15 @@ def _answer_requests() -> None:
                 answer = _run_repeatedly(session, request)
         except LoaderError as err:
             answer = {"error": str(err), "code": err.code}
-        answer["peak_rss_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answer["peak_rss_kib"] = _peak_rss_kib()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _peak_rss_kib() -> int:
+    # Not ru_maxrss, which holds what the parent had when it forked.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def _run_repeatedly(session: SavedModelSession, request: Mapping[str, Any]) -> dict[str, Any]:

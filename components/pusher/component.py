@@ -1,29 +1,87 @@
 """Pusher in the DAG. Runs at compile time."""
 
+import json
+
 from tfx import types
-from tfx.components import Pusher
+from tfx.components import Pusher as StockPusher
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import pusher_pb2
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+
+from components.pusher import executor
+from components.source_digest import source_digest
+
+
+class _PusherSpec(standard_component_specs.PusherSpec):
+    INPUTS = {
+        **standard_component_specs.PusherSpec.INPUTS,
+        executor.EVALUATION_KEY: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        executor.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+
+
+class Pusher(base_component.BaseComponent):
+    """TFX's Pusher with an atomic push; `evaluation` and `examples` tell the manifest the metrics and the data span."""
+
+    SPEC_CLASS = _PusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
 
 def create_pusher(
     model: types.BaseChannel,
     model_blessing: types.BaseChannel,
     *,
+    infra_blessing: types.BaseChannel,
+    evaluation: types.BaseChannel,
+    examples: types.BaseChannel,
     serving_model_dir: str,
-) -> Pusher:
-    """Creates the node that copies a blessed model to `serving_model_dir/<version>`.
+    keep_versions: int | None,
+) -> base_component.BaseComponent:
+    """Creates the node that makes a blessed model appear as `serving_model_dir/<version>`.
 
     Args:
         model: The Model.
         model_blessing: The ModelBlessing that guards it.
-        serving_model_dir: Folder of numbered versions, as TF Serving reads it.
+        infra_blessing: The InfraBlessing that guards it.
+        evaluation: The ModelEvaluation whose metrics the manifest tells.
+        examples: The Examples whose span the manifest tells.
+        serving_model_dir: Folder of numbered versions, as TF Serving reads it; local or a URI such as `gs://`.
+        keep_versions: How many of the newest versions stay; None keeps all.
 
     Returns:
         A node with the output `pushed_model` (PushedModel).
     """
-    destination = pusher_pb2.PushDestination.Filesystem(base_directory=serving_model_dir)
+    custom_config = {"keep_versions": keep_versions, "source_digest": source_digest(executor.__file__)}
     return Pusher(
+        _PusherSpec(
+            model=model,
+            model_blessing=model_blessing,
+            infra_blessing=infra_blessing,
+            evaluation=evaluation,
+            examples=examples,
+            push_destination=_destination(serving_model_dir),
+            custom_config=json.dumps(custom_config),
+            pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+        )
+    )
+
+
+def create_stock_pusher(
+    model: types.BaseChannel,
+    model_blessing: types.BaseChannel,
+    *,
+    infra_blessing: types.BaseChannel,
+    serving_model_dir: str,
+) -> StockPusher:
+    """Creates TFX's own Pusher; arguments and output as of `create_pusher`."""
+    return StockPusher(
         model=model,
         model_blessing=model_blessing,
-        push_destination=pusher_pb2.PushDestination(filesystem=destination),
+        infra_blessing=infra_blessing,
+        push_destination=_destination(serving_model_dir),
     )
+
+
+def _destination(serving_model_dir: str) -> pusher_pb2.PushDestination:
+    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=serving_model_dir)
+    return pusher_pb2.PushDestination(filesystem=filesystem)

@@ -5,8 +5,10 @@ Without it a server serves the newest version.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +18,9 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 MODELS_CONFIG_FILE = "models.config"
+_LARGEST_VERSION = 2**63 - 1  # TF Serving's versions are int64
+SETTLE_SECS = 3.0  # our servers look at the config and at the folder once a second
+_LOCK_TIMEOUT_SECS = 60.0
 STAGING_PREFIX = ".push-"  # not a number: TF Serving looks at numbered folders alone
 STABLE = "stable"
 CANARY = "canary"
@@ -44,9 +49,13 @@ def list_versions(base_dir: Path) -> list[int]:
     """Returns the numbered folders that hold a model, ascending."""
     if not base_dir.is_dir():
         return []
-    return sorted(
-        int(path.name) for path in base_dir.iterdir() if path.name.isdecimal() and (path / "saved_model.pb").is_file()
-    )
+    return [number for number in numbered_folders(base_dir) if (base_dir / str(number) / "saved_model.pb").is_file()]
+
+
+def numbered_folders(base_dir: Path) -> list[int]:
+    """Returns the numbers that name something in the destination, a model or not, ascending."""
+    names = (name for name in os.listdir(base_dir) if name.isascii() and name.isdecimal())
+    return sorted(int(name) for name in names if int(name) <= _LARGEST_VERSION)
 
 
 def served_versions(base_dir: Path) -> list[int]:
@@ -79,52 +88,67 @@ def read_policy(base_dir: Path) -> ServingPolicy:
     return ServingPolicy(versions, dict(model.version_labels), model.base_path)
 
 
-def assign_label(base_dir: Path, version: int, label: str, *, base_path: str | None = None) -> ServingPolicy:
-    """Gives a version a label and serves it, by one atomic change of `models.config`.
+def assign_label(
+    base_dir: Path, version: int, label: str, *, base_path: str | None = None, settle_secs: float = SETTLE_SECS
+) -> ServingPolicy:
+    """Gives a version a label and serves it, by atomic changes of `models.config`.
 
     Args:
         base_dir: The push destination; its folder's name is the model's.
         version: An existing version.
         label: `stable` or `canary`.
         base_path: Where the server finds the destination; as before, or `base_dir`, unless given.
+        settle_secs: Time for a server to load a version that it does not serve yet, before the label moves to it.
 
     Returns:
-        What is served from now on: the labelled versions.
+        What is served from now on: the labelled versions, and the one that a rollback would go to.
 
     Raises:
         VersionError: If there is no such version.
     """
-    versions = list_versions(base_dir)
-    if version not in versions:
-        have = ", ".join(map(str, versions)) or "none"
-        raise VersionError(f"{base_dir} has no version {version}. Versions: {have}.")
-    before = read_policy(base_dir)
-    labels = {name: value for name, value in before.labels.items() if value in versions}
-    labels.setdefault(STABLE, max(served_versions(base_dir), default=version))
-    labels[label] = version
-    path = base_path or before.base_path or str(base_dir.resolve())
-    policy = ServingPolicy(tuple(sorted(set(labels.values()))), labels, path)
-    _write_policy(base_dir, policy)
-    return policy
+    with locked(base_dir):
+        versions = list_versions(base_dir)
+        if version not in versions:
+            have = ", ".join(map(str, versions)) or "none"
+            raise VersionError(f"{base_dir} has no version {version}. Versions: {have}.")
+        before = read_policy(base_dir)
+        labels = {name: value for name, value in before.labels.items() if value in versions}
+        labels.setdefault(STABLE, max(served_versions(base_dir), default=version))
+        path = base_path or before.base_path or str(base_dir.resolve())
+        return _move_labels(base_dir, labels | {label: version}, path, settle_secs)
 
 
-def rollback(base_dir: Path) -> ServingPolicy:
-    """Gives `stable` to the next older version than the one that has it, and takes `canary` from newer ones.
+def rollback(base_dir: Path, *, settle_secs: float = SETTLE_SECS) -> ServingPolicy:
+    """Gives `stable` to the next older version than the one that has it, and takes away `canary`.
 
     Raises:
         VersionError: If there is no older version.
     """
+    with locked(base_dir):
+        before = read_policy(base_dir)
+        stable = before.labels.get(STABLE, max(served_versions(base_dir), default=0))
+        older = _older(base_dir, stable)
+        if not older:
+            raise VersionError(f"{base_dir} has no version older than {stable or 'none'} to roll back to.")
+        return _move_labels(base_dir, {STABLE: older[-1]}, before.base_path or str(base_dir.resolve()), settle_secs)
+
+
+def _move_labels(base_dir: Path, labels: dict[str, int], base_path: str, settle_secs: float) -> ServingPolicy:
+    # TF Serving refuses a config that moves a label to a version that it has not loaded yet
+    # (ServerCore::UpdateModelVersionLabelMap), so that such a version is first served, then labelled. The version that
+    # a rollback would go to stays loaded, so that a rollback needs no such wait.
     before = read_policy(base_dir)
-    stable = before.labels.get(STABLE, max(served_versions(base_dir), default=0))
-    older = [version for version in list_versions(base_dir) if version < stable]
-    if not older:
-        raise VersionError(
-            f"{base_dir} has no version older than {stable or 'none'}; there is nothing to roll back to."
-        )
-    labels = {STABLE: older[-1]}
-    policy = ServingPolicy((older[-1],), labels, before.base_path or str(base_dir.resolve()))
+    served = {*labels.values(), *_older(base_dir, labels[STABLE])[-1:]}
+    if before.versions is not None and not set(labels.values()) <= set(before.versions):
+        _write_policy(base_dir, ServingPolicy(tuple(sorted(served | {*before.versions})), before.labels, base_path))
+        time.sleep(settle_secs)
+    policy = ServingPolicy(tuple(sorted(served)), labels, base_path)
     _write_policy(base_dir, policy)
     return policy
+
+
+def _older(base_dir: Path, version: int) -> list[int]:
+    return [older for older in list_versions(base_dir) if older < version]
 
 
 def prune(base_dir: Path, keep: int) -> list[int]:
@@ -133,6 +157,12 @@ def prune(base_dir: Path, keep: int) -> list[int]:
     Returns:
         The versions that were removed.
     """
+    with locked(base_dir):
+        return remove_old_versions(base_dir, keep)
+
+
+def remove_old_versions(base_dir: Path, keep: int) -> list[int]:
+    """Does what `prune` does; the caller holds the lock."""
     versions = list_versions(base_dir)
     protected = {*served_versions(base_dir), *read_policy(base_dir).labels.values(), *versions[-keep:]}
     removed = [version for version in versions if version not in protected]
@@ -142,6 +172,31 @@ def prune(base_dir: Path, keep: int) -> list[int]:
         os.rename(base_dir / str(version), doomed)
         shutil.rmtree(doomed)
     return removed
+
+
+@contextlib.contextmanager
+def locked(base_dir: Path) -> Iterator[None]:
+    """Keeps every other push, promotion and pruning of this destination out; a killed process lets go of it.
+
+    Raises:
+        VersionError: If another process holds it for a minute.
+        OSError: If the destination is not there.
+    """
+    descriptor = os.open(base_dir, os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + _LOCK_TIMEOUT_SECS
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as err:
+                if time.monotonic() > deadline:
+                    message = f"{base_dir} is locked by another push for over {_LOCK_TIMEOUT_SECS:g} s."
+                    raise VersionError(message) from err
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write_policy(base_dir: Path, policy: ServingPolicy) -> None:

@@ -17,7 +17,7 @@ RAW_EXAMPLES_KEY = "raw_examples"
 class Executor(GenericExecutor):
     """Gives `run_fn` the raw eval rows too, and writes the manifest of the model that it exported."""
 
-    def _GetFnArgs(  # noqa: N802 (TFX's hook)
+    def _GetFnArgs(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -32,7 +32,7 @@ class Executor(GenericExecutor):
         }
         return fn_args
 
-    def Do(  # noqa: N802 (TFX's method)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-FROM_TRAINER = {"Trainer", "Evaluator", "Pusher"}
+FROM_TRAINER = {"Trainer", "InfraValidator", "Evaluator", "Pusher"}
 FROM_TRANSFORM = {"Transform", *FROM_TRAINER}
 FROM_DATA = {"ExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", *FROM_TRANSFORM}
 

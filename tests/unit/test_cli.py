@@ -18,7 +18,9 @@ def test_help_of_every_command_has_an_example():
 
 def test_help_of_run_has_the_exit_codes_in_lines_of_their_own():
     output = CliRunner().invoke(main, ["run", "--help"]).output
-    assert re.search(r"^ +Exit codes: 0 pushed, or nothing to do +1 failed +2 wrong usage or config$", output, re.M)
+    assert re.search(
+        r"^ +Exit codes: 0 pushed, or nothing to do +1 failed +2 wrong usage or config +3 model", output, re.M
+    )
 
 
 def test_validate_says_what_the_pipeline_is(reference_config_file):

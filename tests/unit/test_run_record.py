@@ -22,13 +22,6 @@ def test_record_is_json(paths):
     assert (record["run_id"], record["seconds"], record["components"][0]["state"]) == ("r3", 2.5, "done")
 
 
-def test_served_version_is_the_largest_number(paths):
-    assert paths.served_version() is None
-    for name in ("9", "10", ".staging-11", "12.tmp"):
-        (paths.serving_model_dir / name).mkdir(parents=True)
-    assert paths.served_version() == 10
-
-
 def test_newest_run_that_executed_all_is_compared_with(paths):
     assert last_full_run_seconds(paths) is None
     write_run(paths.root, "r1", ["done", "done"], 30.0)

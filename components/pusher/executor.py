@@ -1,0 +1,92 @@
+"""Pushes a blessed model that is, byte for byte, the one that was trained. Runs in Pusher's process.
+
+The stock Pusher copies into the live folder, names versions by the second, and pushes whatever lies there.
+"""
+
+import json
+import logging
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor as stock
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from components.evaluator.verdict import load_metrics
+from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote
+from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
+from components.pusher.object_store import push_to_object_store
+from components.pusher.push import push_model
+
+EVALUATION_KEY = "evaluation"
+EXAMPLES_KEY = "examples"
+
+
+class Executor(stock.Executor):
+    """Pushes atomically; refuses a model that is not what the Trainer wrote."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes if every blessing is given; the output `pushed_model` says what came of it.
+
+        Its properties are the stock Pusher's (`pushed`, `pushed_destination`, `pushed_version`), and `outcome`:
+        `pushed`, `unchanged` (the newest version holds this model), `refused` (with a `reason`) or `not_blessed`.
+
+        Raises:
+            PushError: If the destination cannot be written.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._mark_refused(pushed_model, "not_blessed", "")
+            return
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
+        base_dir = destination.filesystem.base_directory
+        try:
+            push = (push_to_object_store if is_remote(base_dir) else push_model)(
+                self.GetModelPath(input_dict),
+                base_dir,
+                facts=self._facts(input_dict),
+                keep_versions=json.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])["keep_versions"],
+                expected_digest=_recorded_digest(input_dict),
+            )
+        except ManifestError as err:
+            self._mark_refused(pushed_model, "refused", str(err))
+            return
+        self._MarkPushed(pushed_model, f"{base_dir}/{push.version}", str(push.version))
+        pushed_model.set_string_custom_property(OUTCOME_PROPERTY, "pushed" if push.is_new else "unchanged")
+        logging.info("%s", push)
+
+    def _mark_refused(self, pushed_model: types.Artifact, outcome: str, reason: str) -> None:
+        self._MarkNotPushed(pushed_model)
+        pushed_model.set_string_custom_property(OUTCOME_PROPERTY, outcome)
+        pushed_model.set_string_custom_property(REASON_PROPERTY, reason)
+
+    def _facts(self, input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+        facts: dict[str, Any] = {"run_id": self._context.pipeline_run_id or ""}
+        if EXAMPLES_KEY in input_dict:
+            facts["span"] = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]).span
+        if EVALUATION_KEY in input_dict:
+            facts["metrics"] = load_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
+        return facts
+
+
+def _recorded_digest(input_dict: dict[str, list[types.Artifact]]) -> str:
+    """Returns the digest by the Trainer's metadata.
+
+    Raises:
+        ManifestError: If InfraValidator checked another model.
+    """
+    model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+    recorded = model.get_string_custom_property(DIGEST_PROPERTY)
+    for blessing in input_dict.get(standard_component_specs.INFRA_BLESSING_KEY, ()):
+        checked = blessing.get_string_custom_property(DIGEST_PROPERTY)
+        if recorded and checked and checked != recorded:
+            raise ManifestError(f"InfraValidator checked another model: {checked[:12]}, not {recorded[:12]}.")
+    return recorded
