@@ -1,35 +1,13 @@
 """The command line. `--help` and `validate` import neither TensorFlow nor TFX."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
-from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
-from pipeline.config_file import ConfigError
+from pipeline.cli_options import config_options, load_or_exit, root_option
 from pipeline.run_record import COMPONENTS, ExitCode
-
-
-def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--set",
-        "overrides",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Use VALUE for a key of the config, for example trainer.num_epochs=1. Repeatable.",
-    )(command)
-    return click.argument("config_file", metavar="[CONFIG]", default=REFERENCE_CONFIG)(command)
-
-
-_root_option = click.option(
-    "--root",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("output"),
-    show_default=True,
-    help="Folder of everything that a run writes.",
-)
+from pipeline.versions_command import versions
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,9 +16,12 @@ def main() -> None:
     """A TFX pipeline for tabular classification: only a model that has earned it is pushed."""
 
 
+main.add_command(versions)
+
+
 @main.command()
-@_config_options
-@_root_option
+@config_options
+@root_option
 @click.option("--no-cache", is_flag=True, help="Execute every component.")
 @click.option(
     "--from",
@@ -72,7 +53,7 @@ def run(
     """
     if no_cache and from_component:
         raise click.UsageError("--no-cache executes every component; leave out --from.")
-    config = _load(config_file, overrides)
+    config = load_or_exit(config_file, overrides)
     _make_dir(root)
     from pipeline.run_command import run_pipeline
 
@@ -87,7 +68,7 @@ def run(
 
 
 @main.command()
-@_config_options
+@config_options
 def validate(config_file: str, overrides: tuple[str, ...]) -> None:
     """Check a config, its schema and its paths; nothing runs.
 
@@ -95,7 +76,7 @@ def validate(config_file: str, overrides: tuple[str, ...]) -> None:
     Example:
       sluice validate my.yaml
     """
-    config = _load(config_file, overrides)
+    config = load_or_exit(config_file, overrides)
     roles = config.feature_roles()
     click.echo(
         f"{config_file} is valid: pipeline {config.pipeline_name}, {len(roles.numeric)} numeric features, "
@@ -104,7 +85,7 @@ def validate(config_file: str, overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
-@_root_option
+@root_option
 def doctor(root: Path) -> None:
     """Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
 
@@ -124,11 +105,3 @@ def _make_dir(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise click.UsageError(f"--root: {root} cannot be made: {err.strerror}.") from err
-
-
-def _load(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:
-    try:
-        return load_config(config_file, overrides)
-    except ConfigError as err:
-        click.echo(f"ConfigError: {err}", err=True)
-        sys.exit(ExitCode.USAGE)

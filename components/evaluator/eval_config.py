@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluator import EXAMPLE_COUNT
 from schema import FeatureRoles, transformed_name
 
-EXAMPLE_COUNT = "example_count"
 METRIC_CLASSES = {  # the name in a config: the class of Keras or TFMA
     "accuracy": "SparseCategoricalAccuracy",
     "loss": "SparseCategoricalCrossentropy",

@@ -10,7 +10,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import constants
 from tfx.dsl.io import fileio
 
-from components.evaluator.eval_config import EXAMPLE_COUNT
+from components.evaluator import EXAMPLE_COUNT
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 PREDICT_METHOD = tf.saved_model.PREDICT_METHOD_NAME
@@ -62,7 +63,7 @@ def load_meta_graph(model_dir: str) -> meta_graph_pb2.MetaGraphDef:
     try:
         saved_model.ParseFromString((Path(model_dir) / "saved_model.pb").read_bytes())
         return next(graph for graph in saved_model.meta_graphs if list(graph.meta_info_def.tags) == ["serve"])
-    except (StopIteration, ValueError, RuntimeError) as err:
+    except (StopIteration, DecodeError) as err:
         raise ValueError(f"{model_dir}/saved_model.pb holds no graph tagged 'serve'.") from err
 
 

@@ -179,10 +179,12 @@ def locked(base_dir: Path) -> Iterator[None]:
     """Keeps every other push, promotion and pruning of this destination out; a killed process lets go of it.
 
     Raises:
-        VersionError: If another process holds it for a minute.
-        OSError: If the destination is not there.
+        VersionError: If another process holds it for a minute, or the destination is not there.
     """
-    descriptor = os.open(base_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(base_dir, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError as err:
+        raise VersionError(f"{base_dir} is not there; nothing was pushed yet.") from err
     deadline = time.monotonic() + _LOCK_TIMEOUT_SECS
     try:
         while True:

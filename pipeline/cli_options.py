@@ -1,0 +1,65 @@
+"""Options that several commands share. Imports neither TensorFlow nor TFX."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
+from pipeline.config_file import ConfigError
+from pipeline.run_record import ExitCode, RunPaths
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the argument CONFIG and `--set`, as `config_file` and `overrides`."""
+    command = click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Use VALUE for a key of the config, for example trainer.num_epochs=1. Repeatable.",
+    )(command)
+    return click.argument("config_file", metavar="[CONFIG]", default=REFERENCE_CONFIG)(command)
+
+
+root_option = click.option(
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("output"),
+    show_default=True,
+    help="Folder of everything that a run writes.",
+)
+
+
+def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options that name a push destination, together as `base_dir`."""
+
+    @functools.wraps(command)
+    def with_base_dir(config_file: str, root: Path, model_dir: Path | None, **arguments: Any) -> None:
+        name = "" if model_dir else load_or_exit(config_file, ()).pipeline_name
+        base_dir = model_dir or RunPaths(root, name, "").serving_model_dir
+        command(base_dir=base_dir.resolve(), **arguments)
+
+    for option in (
+        click.option("--config", "config_file", default=REFERENCE_CONFIG, help="Config that names the pipeline."),
+        root_option,
+        click.option(
+            "--model-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder of numbered versions, instead of the one of --config under --root.",
+        ),
+    ):
+        with_base_dir = option(with_base_dir)
+    return with_base_dir
+
+
+def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:
+    """Reads a config; prints its mistakes and exits with 2 if it has any."""
+    try:
+        return load_config(config_file, overrides)
+    except ConfigError as err:
+        click.echo(f"ConfigError: {err}", err=True)
+        sys.exit(ExitCode.USAGE)

@@ -1,0 +1,176 @@
+"""`sluice versions`: what was pushed, what is served, and changing it. Imports neither TensorFlow nor TFX."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from components.evaluator import EXAMPLE_COUNT
+from components.model_manifest import Manifest, ManifestError, list_files, make_manifest, read_manifest
+from components.pusher.versions import (
+    ServingPolicy,
+    VersionError,
+    assign_label,
+    list_versions,
+    read_policy,
+    served_versions,
+)
+from components.pusher.versions import prune as remove_versions
+from components.pusher.versions import rollback as roll_back
+from pipeline.cli_options import destination_options
+from pipeline.run_record import ExitCode
+
+_PIPE_WIDTH = 140
+
+
+@click.group()
+def versions() -> None:
+    """List, promote, roll back and prune pushed versions."""
+
+
+@versions.command("list")
+@destination_options
+@click.option("--verify", is_flag=True, help="Compare every file with its manifest; exit 1 if one differs.")
+def list_(base_dir: Path, verify: bool) -> None:
+    """List what was pushed, and what is served.
+
+    \b
+    Example:
+      sluice versions list --verify
+    """
+    with _version_errors():
+        sys.exit(ExitCode.PUSHED if print_versions(base_dir, verify=verify) else ExitCode.FAILED)
+
+
+@versions.command()
+@destination_options
+@click.argument("version", type=int, required=False)
+@click.option("--label", type=click.Choice(["stable", "canary"]), default="stable", show_default=True)
+@click.option("--base-path", help="Where the server finds the folder, if not under its path here.")
+def promote(base_dir: Path, version: int | None, label: str, base_path: str | None) -> None:
+    """Give VERSION, by default the newest, a label, and serve it.
+
+    Writes models.config, which TF Serving reads with --model_config_file. From then on a server serves the labelled
+    versions alone, and a new push waits for its promotion; remove models.config to serve the newest version again.
+
+    \b
+    Examples:
+      sluice versions promote
+      sluice versions promote 1795377531 --label canary
+    """
+    with _version_errors():
+        chosen = version or max(list_versions(base_dir), default=0)
+        click.echo(describe_policy(assign_label(base_dir, chosen, label, base_path=base_path)))
+
+
+@versions.command()
+@destination_options
+def rollback(base_dir: Path) -> None:
+    """Make the next older version stable; a running server follows within 2 s.
+
+    \b
+    Example:
+      sluice versions rollback
+    """
+    with _version_errors():
+        click.echo(describe_policy(roll_back(base_dir)))
+
+
+@versions.command()
+@destination_options
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest versions stay.")
+def prune(base_dir: Path, keep: int) -> None:
+    """Remove all but the newest versions, and never one that is served or labelled.
+
+    \b
+    Example:
+      sluice versions prune --keep 5
+    """
+    with _version_errors():
+        removed = remove_versions(base_dir, keep)
+        click.echo(f"Removed: {', '.join(map(str, removed)) or 'nothing'}.")
+
+
+@contextlib.contextmanager
+def _version_errors() -> Iterator[None]:
+    try:
+        yield
+    except (VersionError, OSError) as err:
+        click.echo(f"Error: {err}", err=True)
+        sys.exit(ExitCode.USAGE)
+
+
+def print_versions(base_dir: Path, *, verify: bool) -> bool:
+    """Prints a table of the versions in a push destination, newest first.
+
+    Args:
+        base_dir: The destination.
+        verify: Whether to compare every file with its version's manifest.
+
+    Returns:
+        Whether every version is what was pushed, as far as was looked.
+    """
+    versions, policy, served = list_versions(base_dir), read_policy(base_dir), served_versions(base_dir)
+    manifests = {version: _manifest(base_dir / str(version)) for version in versions}
+    if not versions:
+        raise VersionError(f"nothing was pushed to {base_dir} yet.")
+    metrics = sorted(
+        {name for manifest in manifests.values() for name in manifest.get("metrics", {})} - {EXAMPLE_COUNT}
+    )
+    table = Table("version", "pushed", "served", "labels", box=box.SIMPLE_HEAD)
+    for name in metrics:
+        table.add_column(name.replace("_", " "), justify="right")
+    for name in ("span", "model", "run"):
+        table.add_column(name)
+    table.add_column("KiB", justify="right")
+    if verify:
+        table.add_column("files")
+    states = {version: _state(base_dir / str(version)) if verify else "" for version in versions}
+    for version in reversed(versions):
+        manifest, folder = manifests[version], base_dir / str(version)
+        labels = ", ".join(sorted(label for label, labelled in policy.labels.items() if labelled == version))
+        figures = [f"{value:.4g}" if (value := manifest.get("metrics", {}).get(m)) is not None else "" for m in metrics]
+        facts = [
+            str(manifest.get("span", "")),
+            manifest.get("digest", "no manifest")[:12],
+            manifest.get("run_id", "")[:15],
+        ]
+        row = [str(version), _pushed_at(folder), "yes" * (version in served), labels, *figures, *facts]
+        table.add_row(*row, f"{_num_bytes(folder) / 1024:.0f}", *([states[version]] if verify else []))
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False).print(table)
+    return all(state in ("", "ok") for state in states.values())
+
+
+def describe_policy(policy: ServingPolicy) -> str:
+    """Returns what a policy serves, in words."""
+    labels = ", ".join(f"{label} is {version}" for label, version in sorted(policy.labels.items(), reverse=True))
+    return f"{labels}; loaded: {', '.join(map(str, policy.versions or ()))}"
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        return read_manifest(str(folder))
+    except ManifestError:  # pushed by another tool
+        return {}
+
+
+def _state(folder: Path) -> str:
+    try:
+        expected = read_manifest(str(folder))["digest"]
+    except ManifestError as err:
+        return str(err)
+    return "ok" if make_manifest(str(folder))["digest"] == expected else "changed since the push"
+
+
+def _pushed_at(folder: Path) -> str:
+    return datetime.fromtimestamp(folder.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _num_bytes(folder: Path) -> int:
+    return sum((folder / name).stat().st_size for name in list_files(str(folder)))
