@@ -84,7 +84,7 @@ def _claim_version(base_uri: str) -> tuple[int, str]:
     """
     version = max([*_numbers(base_uri), int(time.time())]) + 1
     while True:
-        claim = posixpath.join(base_uri, f"{_CLAIM_PREFIX}{version}-{uuid.uuid4().hex}")
+        claim = posixpath.join(base_uri, f"{_CLAIM_PREFIX}{version}-{int(time.time())}-{uuid.uuid4().hex}")
         with gfile.GFile(claim, "w") as file:
             file.write("")
         rivals = [name for name in _names(base_uri) if name.startswith(f"{_CLAIM_PREFIX}{version}-")]
@@ -97,12 +97,13 @@ def _claim_version(base_uri: str) -> tuple[int, str]:
 def _sweep(base_uri: str) -> None:
     """Removes what pushes that died left: their claims and versions without `saved_model.pb`."""
     for name in _names(base_uri):
-        claim = posixpath.join(base_uri, name)
-        if name.startswith(_CLAIM_PREFIX) and time.time() - gfile.stat(claim).mtime_nsec / 1e9 > _STALE_CLAIM_SECS:
-            version = int(name.removeprefix(_CLAIM_PREFIX).split("-")[0])
-            if version in _numbers(base_uri) and version not in _complete_versions(base_uri):
+        if not name.startswith(_CLAIM_PREFIX):
+            continue
+        version, claimed_at = map(int, name.removeprefix(_CLAIM_PREFIX).split("-")[:2])
+        if time.time() - claimed_at > _STALE_CLAIM_SECS:
+            if version not in _complete_versions(base_uri):
                 _remove_version(base_uri, version)
-            gfile.remove(claim)
+            gfile.remove(posixpath.join(base_uri, name))
 
 
 def _remove_version(base_uri: str, version: int | str) -> None:

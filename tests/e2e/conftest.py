@@ -44,7 +44,7 @@ class Result:
 
     @property
     def log(self):
-        return (self.root / "logs" / "reference" / f"{self.record['run_id']}.log").read_text()
+        return (self.root / "logs" / "reference" / f"{self.record['run_id']}.log").read_text(errors="replace")
 
     @property
     def trace(self):

@@ -62,4 +62,4 @@ def test_model_of_an_earlier_config_is_served_again(project_copy):
     run("--set", "trainer.num_epochs=7")
     back = run()
     assert back.executed == {"Pusher"}
-    assert len(back.versions) == len(before) + 2
+    assert len(set(back.versions) - set(before)) == 2
