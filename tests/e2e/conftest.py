@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from components.pusher.versions import list_versions
+
 NETWORK_GUARD = Path(__file__).parent / "network_guard"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run printed and left."""
+    """What a run printed and left; `versions` are those that were there when it ended."""
 
     exit_code: int
     stdout: str
@@ -24,6 +26,7 @@ class Result:
     seconds: float
     record: dict
     root: Path
+    versions: list[int]
 
     @property
     def last_line(self):
@@ -36,11 +39,6 @@ class Result:
     @property
     def executed(self):
         return {name for name, state in self.states.items() if state != "cached"}
-
-    @property
-    def versions(self):
-        folder = self.root / "serving_model" / "reference"
-        return sorted(int(path.name) for path in folder.iterdir()) if folder.is_dir() else []
 
     @property
     def log(self):
@@ -73,7 +71,8 @@ class Command:
         seconds = time.perf_counter() - start
         record_file = max((self.root / "reports" / "reference").glob("*/run.json"))
         record = json.loads(record_file.read_text())
-        return Result(process.returncode, process.stdout, process.stderr, seconds, record, self.root)
+        versions = list_versions(self.root / "serving_model" / "reference")
+        return Result(process.returncode, process.stdout, process.stderr, seconds, record, self.root, versions)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,19 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components.infra_validator.feeds import warmup_feeds
+from components.infra_validator.graph_scan import forbidden_operations
+from components.infra_validator.signatures import CLASSIFY_METHOD, PREDICT_METHOD, load_meta_graph, signatures_of
+from components.model_manifest import check_model
 
 pytestmark = pytest.mark.e2e
 
@@ -113,3 +121,57 @@ def test_transform_features_scales_to_0_1_and_keeps_the_label(answers, loader, r
         assert -0.2 <= value.min() <= 0.001, name  # the eval split may go beyond the training range
         assert 0.999 <= value.max() <= 1.2, name
         np.testing.assert_allclose(np.corrcoef(value[:, 0], column)[0, 1], 1, atol=1e-5, err_msg=name)
+
+
+def test_stock_pusher_pushes_the_same_files(sluice, reference):
+    result = sluice("--set", "pusher.executor=stock")
+    assert result.exit_code == 0, result.stdout
+    assert result.executed == {"Pusher"}
+    base = sluice.root / "serving_model" / "reference"
+    (new,) = {*result.versions} - {*reference.versions}
+    assert model_files(base / str(new)) == model_files(base / str(reference.versions[0]))
+    shutil.rmtree(base / str(new))
+
+
+def model_files(version_dir):
+    files = {str(file.relative_to(version_dir)): file.read_bytes() for file in version_dir.rglob("*") if file.is_file()}
+    del files["sluice_manifest.json"]  # to which ours adds the run
+    return files
+
+
+def test_pushed_version_is_what_its_manifest_says(sluice, reference):
+    version_dir = sluice.root / "serving_model" / "reference" / str(reference.versions[0])
+    manifest = check_model(str(version_dir), "")
+    assert manifest["run_id"] == reference.record["run_id"]
+    assert manifest["span"] == 0
+    assert manifest["metrics"]["accuracy"] >= 0.9
+    assert manifest["metrics"]["example_count"] == 325
+    assert {"code_digest", "schema_digest", "digest"} <= manifest.keys()
+    assert {"request.json", "assets.extra/tf_serving_warmup_requests", "saved_model.pb"} <= manifest["files"].keys()
+
+
+def test_four_signatures_have_free_batches_and_classify_its_method(sluice, reference):
+    version_dir = sluice.root / "serving_model" / "reference" / str(reference.versions[0])
+    meta_graph = load_meta_graph(str(version_dir))
+    signatures = signatures_of(meta_graph)
+    assert {name: signature.method_name for name, signature in signatures.items()} == {
+        "serving_default": PREDICT_METHOD,
+        "serving_features": PREDICT_METHOD,
+        "transform_features": PREDICT_METHOD,
+        "classify": CLASSIFY_METHOD,
+    }
+    for signature in signatures.values():
+        assert {info.shape[0] for info in (*signature.inputs.values(), *signature.outputs.values())} == {None}
+    assert set(signatures["classify"].outputs) == {"classes", "scores"}
+    assert forbidden_operations(meta_graph) == []
+
+
+def test_warmup_holds_requests_of_one_row_and_of_many_for_every_signature(sluice, reference):
+    version_dir = sluice.root / "serving_model" / "reference" / str(reference.versions[0])
+    file = version_dir / "assets.extra" / "tf_serving_warmup_requests"
+    signatures = signatures_of(load_meta_graph(str(version_dir)))
+    batches = {}
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        name, feeds = warmup_feeds(prediction_log_pb2.PredictionLog.FromString(record), signatures)
+        batches.setdefault(name, []).append({len(array) for array in feeds.values()})
+    assert batches == {name: [{1}, {32}] for name in signatures}
