@@ -15,7 +15,8 @@ from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_status_pb2
 from werkzeug.wrappers import Request, Response
 
-from pipeline.serving import json_codec, json_examples
+from pipeline.serving import json_examples, json_predict
+from pipeline.serving.json_values import parse_object, to_json
 from pipeline.serving.models import ServedModel
 from pipeline.serving.servable import DEFAULT_SIGNATURE, Array, Servable
 from pipeline.serving.status import MAX_REQUEST_BYTES, ServingError, invalid_argument
@@ -64,7 +65,7 @@ class RestApi:
         )
 
     def _infer(self, match: re.Match[str], body: bytes) -> Response:
-        document = json_codec.parse_object(body)
+        document = parse_object(body)
         name = document.get("signature_name", "")
         examples = [] if match["verb"] == "predict" else json_examples.examples_of(document)
         with self._model.use(*_spec(match)) as servable:
@@ -104,13 +105,13 @@ def _predict(servable: Servable, name: str, document: dict[str, Any]) -> dict[st
         raise invalid_argument(
             f'Serving signature name: "{name}" not found in signature def. Version {servable.version} has: {have}.'
         )
-    inputs = json_codec.inputs_of(document, servable.signatures[name])
-    return json_codec.outputs_to_json(servable.predict(name, inputs), in_rows="instances" in document)
+    inputs = json_predict.inputs_of(document, servable.signatures[name])
+    return json_predict.outputs_to_json(servable.predict(name, inputs), in_rows="instances" in document)
 
 
 def _pairs(classes: Array, scores: Array) -> list[list[list[Any]]]:
     """Returns `[label, score]` of every class of every row."""
-    rows = zip(json_codec.to_json(classes, "classes"), json_codec.to_json(scores, "scores"), strict=True)
+    rows = zip(to_json(classes, "classes"), to_json(scores, "scores"), strict=True)
     return [[list(pair) for pair in zip(*row, strict=True)] for row in rows]
 
 
