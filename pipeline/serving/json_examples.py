@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorflow.core.example import example_pb2, feature_pb2
 
-from pipeline.serving.json_values import decode_base64, shown, type_name
+from pipeline.serving.json_values import decode_base64, encode, shown, type_name
 from pipeline.serving.status import invalid_argument
 
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -60,7 +60,7 @@ def _fill(feature: feature_pb2.Feature, name: str, items: list[Any]) -> None:
 
 def _value(name: str, item: Any) -> bytes | float | int:
     if isinstance(item, str):
-        return item.encode(errors="surrogatepass")
+        return encode(item)
     if isinstance(item, dict) and "b64" in item:
         return decode_base64(item)
     if isinstance(item, int):  # a bool is 0 or 1

@@ -94,6 +94,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
+def encode(text: str) -> bytes:
+    """Returns a string's bytes; half a surrogate pair is none of UTF-8, and still no reason to fail."""
+    return text.encode(errors="surrogatepass")
+
+
 def decode_base64(value: Mapping[str, Any]) -> bytes:
     """Returns the bytes of `{"b64": "..."}`.
 
