@@ -1,0 +1,1 @@
+"""Serving: a development server that speaks TF Serving's API, and clients."""
