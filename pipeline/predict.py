@@ -1,0 +1,148 @@
+"""`sluice predict`: a table in, the same rows with their predictions out. Imports TensorFlow only once it predicts."""
+
+import contextlib
+import logging
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from components.bulk_inferrer.table_writer import write_tables
+from components.pusher.versions import replaced_file
+from pipeline.config import PipelineConfig
+from pipeline.features import check_cells, parse_features
+from pipeline.log_file import redirected_output
+from pipeline.predict_request import PredictRequest, check_request
+from pipeline.predictors import Predictor, find_version, load_predictor
+from pipeline.run_record import RunPaths
+from pipeline.serving.client import ServerError
+from pipeline.tables import InputError, file_format
+from pipeline.terminal import Terminal, shown
+from schema import load_schema
+
+_LONGEST_MESSAGE = 300
+
+
+class PredictionError(RuntimeError):
+    """A prediction that failed though its input was right; there is no output."""
+
+
+def predict_file(
+    config: PipelineConfig,
+    input_file: Path,
+    *,
+    output_file: Path,
+    id_columns: Sequence[str] = (),
+    root: Path,
+    server: str = "",
+    version: str = "",
+) -> None:
+    """Predicts every row of a table and prints how that went.
+
+    The output has a row for each row of the input, in the same order: the id columns as they were, or else `row`,
+    counted from 0; `predicted_class`; and `probability_<class>` for each class. It appears when it is complete.
+
+    Args:
+        config: Names the pipeline whose model predicts, and the schema of its features.
+        input_file: CSV or Parquet, by its extension.
+        output_file: Likewise; replaced if it exists.
+        id_columns: Columns of the input that the output repeats.
+        root: Folder of everything that a run writes. Its pushed model predicts; the log goes there.
+        server: `http://`, `https://` or `grpc://` and HOST:PORT of a server that predicts instead.
+        version: Number or label of the version that predicts; the one that is served unless given.
+
+    Raises:
+        InputError: If input, output or version cannot be used; nothing has been predicted.
+        PredictionError: If the model, the server or the disk fails.
+    """
+    start = time.perf_counter()
+    schema = load_schema(config.schema_gen.schema_file)
+    features = [feature for feature in schema.feature if feature.name in config.feature_roles().numeric]
+    request = check_request(input_file, output_file, features=features, id_columns=id_columns)
+    run_id = datetime.now(UTC).strftime("predict-%Y%m%dT%H%M%S.%f")
+    paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
+    if not server:
+        version = str(find_version(paths.serving_model_dir, version))
+    terminal = Terminal(sys.stdout)
+    with _explained(paths.log_file), _output_stream(output_file) as output:
+        num_rows, warnings = check_cells(request.table, features)
+        for warning in warnings:
+            terminal.print(warning, "yellow")
+        if num_rows:
+            with redirected_output(paths.log_file) as stream, _progress(stream, num_rows) as on_progress:
+                predictor = load_predictor(paths.serving_model_dir, server=server, version=version)
+                loaded = time.perf_counter()
+                tables = _predict(request, predictor, num_rows=num_rows, on_progress=on_progress)
+                write_tables(output, file_format(output_file), tables)
+                rate = num_rows / (time.perf_counter() - loaded)
+        else:
+            empty = request.empty_output(config.feature_roles().class_names)
+            write_tables(output, file_format(output_file), iter([empty]))
+    if not num_rows:
+        terminal.print(f"{shown(input_file)} has no rows, and so has {shown(output_file)}.")
+        return
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    terminal.print(
+        f"{num_rows} rows in {time.perf_counter() - start:.1f} s ({rate:.0f} rows/s once the model was there), "
+        f"peak memory {peak_mib:.0f} MiB, version {predictor.version}: {shown(output_file)}"
+    )
+
+
+def _predict(
+    request: PredictRequest, predictor: Predictor, *, num_rows: int, on_progress: Callable[[int], None]
+) -> Iterator[pa.Table]:
+    """Yields the output, chunk by chunk."""
+    done = 0
+    for chunk in request.chunks(predictor.chunk_rows):
+        predictions = predictor.predict(parse_features(chunk, request.features))
+        yield request.output(chunk, done, predictions)
+        done += len(chunk)
+        on_progress(done)
+    if done != num_rows:
+        raise InputError(f"{request.table.file} had {num_rows} rows when it was checked and has {done} now.")
+
+
+@contextlib.contextmanager
+def _output_stream(output_file: Path) -> Iterator[BinaryIO]:
+    """Yields a stream to a file that takes the place of `output_file` when all went well."""
+    with replaced_file(output_file) as staged, staged.open("wb") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _explained(log_file: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ServerError) as err:
+        raise PredictionError(str(err)) from err
+    except Exception as err:  # what Beam makes of the many errors that a model can raise
+        logging.exception("The prediction failed.")
+        message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
+        raise PredictionError(f"{message}; the log is {shown(log_file)}") from err
+
+
+@contextlib.contextmanager
+def _progress(stream: TextIO, num_rows: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar where `stream` is a terminal; yields a function that is told how many rows are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    is_terminal = stream.isatty()
+    with Progress(
+        *columns,
+        console=Console(file=stream),
+        transient=True,
+        disable=not is_terminal,
+        redirect_stdout=False,  # what libraries print belongs in the log, to which descriptors 1 and 2 already lead
+        redirect_stderr=False,
+    ) as progress:
+        task = progress.add_task("rows", total=num_rows)
+        yield lambda done: progress.update(task, completed=done)

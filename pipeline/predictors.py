@@ -1,0 +1,107 @@
+"""Who predicts: a pushed version on this machine, or a server. Imports TensorFlow only where a predictor needs it."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from components.bulk_inferrer.predictions import Predictions, concat
+from components.pusher.versions import VersionError, list_versions, read_policy, served_versions
+from pipeline.serving.client import Client, connect
+from pipeline.tables import InputError
+
+_REQUEST_ROWS = 1024
+_REQUESTS_IN_FLIGHT = 4
+Array = npt.NDArray[Any]
+
+
+class Predictor(Protocol):
+    """Predicts chunks of rows.
+
+    Attributes:
+        chunk_rows: Rows to give to `predict` at once.
+        version: The version that predicts.
+    """
+
+    chunk_rows: int
+    version: int
+
+    def predict(self, columns: Mapping[str, Array]) -> Predictions:
+        """Predicts rows.
+
+        Args:
+            columns: A tensor `[num_rows, 1]` per raw feature; at least one row.
+
+        Returns:
+            Their predictions, in the same order.
+        """
+
+
+class ServerPredictor:
+    """Asks a server, a few requests at a time."""
+
+    chunk_rows = 16 * _REQUEST_ROWS
+
+    def __init__(self, client: Client) -> None:
+        self.version = client.version
+        self._client = client
+
+    def predict(self, columns: Mapping[str, Array]) -> Predictions:
+        """As `Predictor.predict`."""
+        num_rows = len(next(iter(columns.values())))
+        requests = [
+            {name: values[start : start + _REQUEST_ROWS] for name, values in columns.items()}
+            for start in range(0, num_rows, _REQUEST_ROWS)
+        ]
+        with ThreadPoolExecutor(_REQUESTS_IN_FLIGHT) as executor:
+            return concat(list(executor.map(self._ask, requests)))
+
+    def _ask(self, columns: Mapping[str, Array]) -> Predictions:
+        outputs = self._client.predict(columns)
+        return Predictions(tuple(outputs["classes"][0]), outputs["probabilities"].astype(np.float32))
+
+
+def load_predictor(base_dir: Path, *, server: str, version: str) -> Predictor:
+    """Loads a pushed model, or connects to a server of models of that name.
+
+    Args:
+        base_dir: The push destination; its folder's name is the model's.
+        server: As in `pipeline.serving.client.connect`; none if empty.
+        version: Number of a version in `base_dir`. Where there is a server: number or label, or empty for its choice.
+
+    Raises:
+        ServerError: If the server cannot be reached or has no such version.
+    """
+    if server:
+        return ServerPredictor(connect(server, base_dir.name, version))
+    from pipeline.offline import OfflinePredictor
+
+    return OfflinePredictor(base_dir / version)
+
+
+def find_version(base_dir: Path, version: str = "") -> int:
+    """Returns the number of a pushed version.
+
+    Args:
+        base_dir: The push destination.
+        version: Its number or label; unless given, what a server of `base_dir` would answer with: the newest version
+            that it serves.
+
+    Raises:
+        InputError: If there is none.
+    """
+    versions = list_versions(base_dir)
+    try:
+        labels, served = read_policy(base_dir).labels, served_versions(base_dir)
+    except VersionError as err:
+        raise InputError(str(err)) from err
+    if not versions:
+        raise InputError(f"{base_dir} has no pushed model. Run `sluice run` first, or name another --root.")
+    found = int(version) if version.isdecimal() else labels.get(version) if version else max(served, default=None)
+    if found not in versions:
+        known = ", ".join([*map(str, versions), *sorted(labels)])
+        raise InputError(f"{base_dir} has no version {version or 'that is served'}. Expected one of: {known}.")
+    return found

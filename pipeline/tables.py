@@ -1,0 +1,163 @@
+"""Reads the tables that `sluice predict` is given, CSV or Parquet by the file's extension, batch by batch.
+
+Imports neither TensorFlow nor TFX.
+"""
+
+import csv
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from components.bulk_inferrer.table_writer import FILE_FORMATS
+
+MOST_EXAMPLES = 5
+_BATCH_ROWS = 10_000
+
+
+class InputError(ValueError):
+    """Input, output or model that a prediction cannot be made with; the message has a line for each problem."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in a file.
+
+    Attributes:
+        file: The file.
+        schema: Names and types of its columns; in CSV everything is text.
+    """
+
+    file: Path
+    schema: pa.Schema
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yields the rows, in order and without ever holding all of them.
+
+        Args:
+            names: The columns to read; other columns may hold anything.
+
+        Raises:
+            InputError: If the file cannot be read to its end.
+        """
+        raise NotImplementedError
+
+    def places(self, rows: Collection[int]) -> dict[int, str]:
+        """Returns where a reader of the file finds each of the rows, which are counted from 0."""
+        raise NotImplementedError
+
+
+class _ParquetTable(Table):
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        try:
+            with pq.ParquetFile(self.file) as file:
+                yield from file.iter_batches(_BATCH_ROWS, columns=list(names))
+        except (OSError, pa.ArrowException) as err:
+            raise InputError(f"{self.file} cannot be read: {err}") from err
+
+    def places(self, rows: Collection[int]) -> dict[int, str]:
+        return {row: f"{self.file} row {row} (counted from 0)" for row in rows}
+
+
+class _CsvTable(Table):
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        parse = pc.ParseOptions(newlines_in_values=True)
+        convert = pc.ConvertOptions(include_columns=list(names), column_types=dict.fromkeys(names, pa.string()))
+        try:
+            with pc.open_csv(self.file, parse_options=parse, convert_options=convert) as reader:
+                yield from reader
+        except (OSError, pa.ArrowException) as err:
+            raise InputError("\n".join(self._problems()) or f"{self.file} cannot be read: {err}") from err
+
+    def places(self, rows: Collection[int]) -> dict[int, str]:
+        numbered = enumerate(self._records())
+        return {row: f"{self.file} line {line}" for row, (line, _) in numbered if row in rows}
+
+    def _records(self) -> Iterator[tuple[int, int]]:
+        """Yields the last line and the number of cells of each row."""
+        with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+            reader = csv.reader(text)
+            next(reader)
+            yield from ((reader.line_num, len(cells)) for cells in reader if cells)
+
+    def _problems(self) -> list[str]:
+        """Looks for what Arrow refused, because it does not say where that is."""
+        width = len(self.schema)
+        uneven = ((line, cells) for line, cells in self._records() if cells != width)
+        problems = [
+            f"{self.file} line {line}: {cells} cells; the header line has {width}."
+            for line, cells in islice(uneven, MOST_EXAMPLES)
+        ]
+        if problems and (more := sum(1 for _ in uneven)):
+            problems.append(f"{self.file}: {more} more lines have another number of cells than the header line.")
+        with self.file.open("rb") as lines:
+            bad_text = (number for number, line in enumerate(lines, 1) if not _is_utf8(line))
+            return problems + [
+                f"{self.file} line {number}: is not UTF-8 text." for number in islice(bad_text, MOST_EXAMPLES)
+            ]
+
+
+def file_format(file: Path) -> str:
+    """Returns the format that a file's extension stands for.
+
+    Raises:
+        InputError: If it stands for none.
+    """
+    extension = file.suffix.lower().removeprefix(".")
+    if extension not in FILE_FORMATS:
+        allowed = " or ".join(f".{name}" for name in FILE_FORMATS)
+        raise InputError(f"{file}: '{file.suffix}' is no extension of a table. Give a name that ends in {allowed}.")
+    return extension
+
+
+def open_table(file: Path) -> Table:
+    """Reads the names and types of a table's columns.
+
+    Raises:
+        InputError: If the file is missing, unreadable or of another format, or has two columns of one name.
+    """
+    try:
+        table = _open_parquet(file) if file_format(file) == "parquet" else _open_csv(file)
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as err:
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else err
+        raise InputError(f"{file} cannot be read: {reason}.") from err
+    if twice := sorted({name for name in table.schema.names if table.schema.names.count(name) > 1}):
+        raise InputError(f"{file} has {', '.join(twice)} more than once. Give every column a name of its own.")
+    return table
+
+
+def rechunk(batches: Iterable[pa.RecordBatch], num_rows: int) -> Iterator[pa.Table]:
+    """Yields the same rows in tables of `num_rows`, the last one smaller."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        while sum(map(len, waiting)) >= num_rows:
+            table = pa.Table.from_batches(waiting)
+            yield table.slice(0, num_rows)
+            waiting = table.slice(num_rows).to_batches()
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _open_parquet(file: Path) -> Table:
+    return _ParquetTable(file, pq.read_schema(file))
+
+
+def _open_csv(file: Path) -> Table:
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        names = next(csv.reader(text), None)
+    if not names:
+        raise InputError(f"{file} is empty. Its first line must name the columns.")
+    return _CsvTable(file, pa.schema([(name, pa.string()) for name in names]))
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
