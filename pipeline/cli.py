@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli_options import config_options, load_or_exit, root_option
-from pipeline.run_record import COMPONENTS, ExitCode
+from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
 from pipeline.versions_command import versions
 
 
@@ -26,7 +26,7 @@ main.add_command(versions)
 @click.option(
     "--from",
     "from_component",
-    type=click.Choice(COMPONENTS),
+    type=click.Choice((*COMPONENTS, *OPTIONAL_COMPONENTS)),
     metavar="COMPONENT",
     help=f"Execute COMPONENT and all that depends on it: {', '.join(COMPONENTS)}.",
 )

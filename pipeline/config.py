@@ -170,6 +170,14 @@ class PusherConfig(_Section):
     )
 
 
+class BulkInferrerConfig(_Section):
+    """Rows without labels that a blessed model predicts at the end of a run."""
+
+    input_dir: InputDir | None = Field(None, description="Folder of their *.csv files; null leaves them out.")
+    id_columns: tuple[str, ...] = Field((), description="Columns that the table of predictions repeats.")
+    file_format: Literal["csv", "parquet"] = Field("csv", description="Of the table of predictions.")
+
+
 class EpochFigures(_Section):
     """Figures of one epoch of an earlier trace."""
 
@@ -193,6 +201,7 @@ class PipelineConfig(_Section):
     evaluator: EvaluatorConfig
     infra_validator: InfraValidatorConfig = InfraValidatorConfig()
     pusher: PusherConfig = PusherConfig()
+    bulk_inferrer: BulkInferrerConfig = BulkInferrerConfig()
     published_trace: tuple[EpochFigures, ...] = Field(
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
+from components.bulk_inferrer.component import create_bulk_inferrer
 from components.data_gate.component import create_data_gate
 from components.evaluator.component import create_evaluator
 from components.evaluator.eval_config import Threshold
@@ -72,7 +73,8 @@ def _create_components(config: PipelineConfig, serving_model_dir: str) -> list[B
     pusher = _create_pusher(config, serving_model_dir, trainer, evaluator, infra_validator, examples=example_gen)
 
     checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
-    return [*checks, transform, trainer, infra_validator, evaluator, pusher]
+    consumers = _create_consumers(config, trainer, evaluator, pusher)
+    return [*checks, transform, trainer, infra_validator, evaluator, pusher, *consumers]
 
 
 def _create_infra_validator(
@@ -108,3 +110,22 @@ def _create_pusher(
         serving_model_dir=serving_model_dir,
         keep_versions=config.pusher.keep_versions,
     )
+
+
+def _create_consumers(
+    config: PipelineConfig, trainer: BaseComponent, evaluator: BaseComponent, pusher: BaseComponent
+) -> list[BaseComponent]:
+    settings = config.bulk_inferrer
+    if not settings.input_dir:
+        return []
+    unlabelled = create_example_gen(input_dir=settings.input_dir, split_buckets={"unlabelled": 1})
+    unlabelled.with_id("UnlabelledExampleGen")
+    bulk_inferrer = create_bulk_inferrer(
+        unlabelled.outputs["examples"],
+        trainer.outputs["model"],
+        evaluator.outputs["blessing"],
+        id_columns=settings.id_columns,
+        file_format=settings.file_format,
+    )
+    bulk_inferrer.add_upstream_node(pusher)  # a model is pushed whatever the rows are like
+    return [unlabelled, bulk_inferrer]

@@ -18,6 +18,7 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "Evaluator",
     "Pusher",
 )
+OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
 
 
 class ExitCode(enum.IntEnum):

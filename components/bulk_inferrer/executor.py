@@ -28,7 +28,7 @@ _ROWS_AT_A_TIME = 1000
 class Executor(executor.Executor):
     """The stock executor; beside its PredictionLogs lies a table of the predictions."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
