@@ -128,13 +128,14 @@ def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCo
         return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths)}"
     if refusals := infra_refusals or [run.push_refusal] * bool(run.push_refusal):
         return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
-    states = {component.component: component.state for component in run.components}
-    if states["Pusher"] == "cached" or run.push_outcome == "unchanged":
-        return ExitCode.PUSHED, f"NOTHING TO DO: {_serving(paths)} ({verdict})"
     pushed_dir = run.output_dir("Pusher", "pushed_model")
     is_served = int(Path(pushed_dir).name) in served_versions(paths.serving_model_dir)
-    unserved = f", which is not served yet: {_serving(paths)} until `sluice versions promote`"
-    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(pushed_dir)}{'' if is_served else unserved}"
+    unserved = "" if is_served else f", which waits for `sluice versions promote`; {_serving(paths)}"
+    states = {component.component: component.state for component in run.components}
+    if states["Pusher"] == "cached" or run.push_outcome == "unchanged":
+        where = _serving(paths) if is_served else f"this model is version {Path(pushed_dir).name}"
+        return ExitCode.PUSHED, f"NOTHING TO DO: {where} ({verdict}){unserved}"
+    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(pushed_dir)}{unserved}"
 
 
 def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:

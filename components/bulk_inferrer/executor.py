@@ -5,6 +5,7 @@ The stock executor writes PredictionLogs alone (tensorflow/tfx issues 2478 and 3
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -56,8 +57,11 @@ def write_predictions(result_dir: str, id_columns: Sequence[str], *, file_format
         ValueError: If an id column is no feature of the examples.
     """
     tables = _tables(fileio.glob(os.path.join(result_dir, _LOGS_PATTERN)), id_columns)
-    with fileio.open(os.path.join(result_dir, PREDICTIONS_FILE.format(file_format)), "wb") as stream:
-        write_tables(stream, file_format, tables)
+    name = PREDICTIONS_FILE.format(file_format)
+    with tempfile.TemporaryDirectory() as folder:  # TensorFlow's files, remote or not, are no streams
+        with open(os.path.join(folder, name), "wb") as stream:
+            write_tables(stream, file_format, tables)
+        fileio.copy(os.path.join(folder, name), os.path.join(result_dir, name), overwrite=True)
 
 
 def _tables(log_files: Sequence[str], id_columns: Sequence[str]) -> Iterator[pa.Table]:
