@@ -1,11 +1,13 @@
 """The command line. `--help` and `validate` import neither TensorFlow nor TFX."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
 
 import click
 
-from pipeline.cli_options import config_options, load_or_exit, root_option
+from pipeline.cli_options import config_options, destination_options, load_or_exit, root_option
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
 from pipeline.versions_command import versions
 
@@ -82,6 +84,53 @@ def validate(config_file: str, overrides: tuple[str, ...]) -> None:
         f"{config_file} is valid: pipeline {config.pipeline_name}, {len(roles.numeric)} numeric features, "
         f"label {roles.label} with {len(roles.class_names)} classes ({', '.join(roles.class_names)})."
     )
+
+
+@main.command()
+@destination_options
+@click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0 for a free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0 for a free one.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "builtin", "tensorflow_model_server", "docker"]),
+    default="auto",
+    show_default=True,
+    help="auto: tensorflow_model_server if it is installed, else the built-in one. docker prints the command.",
+)
+def serve(base_dir: Path, rest_port: int, grpc_port: int, engine: str) -> None:
+    """Serve what was pushed, with TF Serving's REST and gRPC API, on this machine.
+
+    New versions, promotions and rollbacks take effect within a second or two. The built-in server is for development:
+    it runs the model in TensorFlow's C++ runtime, listens on 127.0.0.1 and has neither TLS nor batching.
+
+    \b
+    Examples:
+      sluice serve
+      sluice serve --engine docker
+    """
+    from components.pusher.versions import VersionError
+    from pipeline.serving import engine as engines
+
+    if engine == "auto":
+        engine = "tensorflow_model_server" if engines.has_model_server() else "builtin"
+    try:
+        if engine == "docker":
+            command = engines.docker_command(base_dir, rest_port=rest_port, grpc_port=grpc_port)
+            click.echo(shlex.join(command))
+        elif engine == "tensorflow_model_server":
+            if not engines.has_model_server():
+                raise click.UsageError("tensorflow_model_server is not on the PATH; --engine builtin needs nothing.")
+            command = engines.model_server_command(base_dir, rest_port=rest_port, grpc_port=grpc_port)
+            click.echo(shlex.join(command))
+            os.execvp(command[0], command)
+        else:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own remarks
+            from pipeline.serving.server import serve as serve_builtin
+
+            serve_builtin(base_dir, rest_port=rest_port, grpc_port=grpc_port)
+    except (OSError, VersionError) as err:
+        click.echo(f"Error: {err}", err=True)
+        sys.exit(ExitCode.FAILED)
 
 
 @main.command()
