@@ -1,7 +1,10 @@
 """Models that look good in evaluation and would fail in service: each is refused, and the served version stays."""
 
+import copy
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,29 @@ def test_byte_that_flipped_after_evaluation_is_refused(served):
     reason = "variables/variables.data-00000-of-00001 has changed since the Trainer wrote it."
     assert result.last_line == f"NOT PUSHED: {reason}; serving stays on version {again.versions[-1]}"
     assert result.versions == again.versions
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code", "says"),
+    [
+        (
+            f'exec "{sys.executable}" -m pipeline.serving.server "$@"',
+            0,
+            "Infra   C++ loader and tensorflow_model_server: ",
+        ),
+        ("exit 3", 5, "NOT PUSHED: tensorflow_model_server ended with exit code 3; serving stays on version "),
+    ],
+)
+def test_model_server_on_the_path_is_asked_too(served, tmp_path, script, exit_code, says):
+    """No TF Serving can be installed here: a wrapper of the development server, which takes its flags, stands in."""
+    run = copy.copy(served[0])
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text(f"#!/bin/sh\n{script}\n")
+    binary.chmod(0o755)
+    run.environment = run.environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = run("--from", "InfraValidator")
+    assert result.exit_code == exit_code, result.stdout
+    assert says in result.stdout
 
 
 def flip_a_byte(file):
