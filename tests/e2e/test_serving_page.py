@@ -1,6 +1,7 @@
 """kubeflow/serving's page and files against the development server: the calls, their outputs, the health checks."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -75,7 +76,9 @@ def wait_for(url, text=""):
 
 
 def without_figures(text):
-    """Returns a text with every number as # and every white space as one blank."""
+    """Returns a text with every number as #, every white space as one blank, and JSON's keys in order."""
+    with contextlib.suppress(ValueError):
+        text = json.dumps(json.loads(text), sort_keys=True)
     return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "#", " ".join(text.split()))
 
 
