@@ -13,19 +13,6 @@ from pipeline.serving.models import ServedModel
 from pipeline.serving.status import ServingError
 
 
-@pytest.fixture(scope="module")
-def saved_model(tmp_path_factory):
-    """Doubles `x`."""
-    module = tf.Module()
-    module.factor = tf.Variable(2.0)
-    signature = tf.function(
-        lambda x: {"y": x * module.factor}, input_signature=[tf.TensorSpec([None], tf.float32, name="x")]
-    )
-    folder = tmp_path_factory.mktemp("model") / "saved"
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": signature})
-    return folder
-
-
 @pytest.fixture
 def reports():
     return []
@@ -135,23 +122,22 @@ def test_a_version_that_fails_is_tried_again_after_a_while(served, saved_model, 
 
 
 def test_a_label_stays_where_it_is_until_its_new_version_is_loaded(served, saved_model):
-    assign_label(served.base_dir, 1, "stable")
+    assign_label(served.base_dir, 1, "stable", settle_secs=0)
     served.poll()
     broken = push(saved_model, served, 2)
     break_graph(broken)
-    assign_label(served.base_dir, 2, "stable")
+    assign_label(served.base_dir, 2, "stable", settle_secs=0)
     served.poll()
     assert version_of(served, label="stable") == 1
     shutil.copy(saved_model / "saved_model.pb", broken)
     served.poll()
     assert version_of(served, label="stable") == 2
-    assert states(served) == {2: "AVAILABLE", 1: "END"}
 
 
 def test_a_label_of_a_version_that_never_loaded_is_not_found(served, saved_model):
-    assign_label(served.base_dir, 1, "stable")
+    assign_label(served.base_dir, 1, "stable", settle_secs=0)
     break_graph(push(saved_model, served, 2))
-    assign_label(served.base_dir, 2, "canary")
+    assign_label(served.base_dir, 2, "canary", settle_secs=0)
     served.poll()
     with pytest.raises(ServingError, match=r"Servable not found for request: Specific\(doubler, 2\)"):
         version_of(served, label="canary")
