@@ -139,9 +139,14 @@ def _flat_array(items: Sequence[Any], info: TensorInfo, rank: int) -> Array:
             item.encode(errors="surrogatepass") if isinstance(item, str) else decode_base64(item) for item in items
         ]
         return array
+    if info.dtype.kind in "iu" and items:
+        limits = np.iinfo(info.dtype)
+        for item in (min(items), max(items)):
+            if not limits.min <= item <= limits.max:
+                raise _wrong_type(item, info)
     try:
         return np.array(items, info.dtype)
-    except OverflowError as err:
+    except OverflowError as err:  # an integer that is larger than any float
         raise _wrong_type(max(items, key=abs), info) from err
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
+import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_status_pb2
@@ -28,10 +29,15 @@ _MAX_VERSION = (1 << 63) - 1
 
 
 class RestApi:
-    """Answers HTTP requests for one model."""
+    """Answers HTTP requests for one model.
+
+    Attributes:
+        is_stopping: Set to turn new requests away, those on open connections too.
+    """
 
     def __init__(self, model: ServedModel) -> None:
         self._model = model
+        self.is_stopping = False
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answers one request (PEP 3333)."""
@@ -43,6 +49,8 @@ class RestApi:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        if self.is_stopping:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
         target = request.environ["REQUEST_URI"]  # undecoded, with the query, as TF Serving matches it
         if not target.lower().startswith("/v1/"):
             return _response(

@@ -28,7 +28,7 @@ from pipeline.serving.status import MAX_REQUEST_BYTES
 
 HOST = "127.0.0.1"  # it is for development: no TLS, no authentication
 POLL_SECS = 1.0  # as --file_system_poll_wait_seconds
-_DRAIN_SECS = 2.0
+_DRAIN_SECS = 10.0
 _NUM_THREADS = 16  # of each endpoint
 
 
@@ -101,13 +101,17 @@ def _follow(model: ServedModel, poll_secs: float, stop: threading.Event) -> None
 def _rest(model: ServedModel, port: int) -> Iterator[int]:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no news in a load test
     sockets: dict[int, Any] = {}
-    server = waitress.create_server(RestApi(model), map=sockets, host=HOST, port=port, threads=_NUM_THREADS, ident="")
+    api = RestApi(model)
+    try:
+        server = waitress.create_server(api, map=sockets, host=HOST, port=port, threads=_NUM_THREADS, ident="")
+    except OSError as err:
+        raise OSError(f"Port {port} cannot be used: {err.strerror}. Choose another for the REST API.") from err
     loop = threading.Thread(target=server.run, name="rest")
     loop.start()
     try:
         yield int(server.effective_port)
     finally:
-        server.accepting = False
+        api.is_stopping = True
         deadline = time.monotonic() + _DRAIN_SECS
         while any(channel.requests for channel in list(server.active_channels.values())):
             if time.monotonic() > deadline:
@@ -130,7 +134,7 @@ def _grpc(model: ServedModel, port: int) -> Iterator[int]:
     try:
         bound = server.add_insecure_port(f"{HOST}:{port}")
     except RuntimeError as err:
-        raise OSError(f"Port {port} cannot be used: {err}") from err
+        raise OSError(f"Port {port} cannot be used: {err}. Choose another for the gRPC API.") from err
     server.start()
     try:
         yield bound

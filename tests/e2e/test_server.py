@@ -13,7 +13,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
 
 import grpc
@@ -180,7 +179,7 @@ def server(tmp_path_factory, model):
     model.push(folder, 1)
     model.push(folder, 2)
     assign_label(folder, 1, "stable")
-    assign_label(folder, 2, "canary")
+    assign_label(folder, 2, "canary", settle_secs=0)
     with server_of(folder) as running:
         yield running
 
@@ -568,13 +567,12 @@ def test_promotion_and_rollback_take_effect_on_a_running_server(base_dir, model,
         assert running.served_version() == 2
         assign_label(base_dir, 1, "stable")
         assign_label(base_dir, 2, "canary")
-        wait_until(lambda: running.statuses()[1].state == AVAILABLE)
-        wait_until(lambda: running.curl("/reference/labels/stable/metadata")[0] == 200)
+        wait_until(lambda: running.curl("/reference/labels/canary/metadata")[0] == 200)
         assert (running.served_version("stable"), running.served_version("canary")) == (1, 2)
         assign_label(base_dir, 2, "stable")
         wait_until(lambda: running.served_version("stable") == 2)
-        rollback(base_dir)
         start = time.perf_counter()
+        rollback(base_dir)
         wait_until(lambda: running.served_version() == running.served_version("stable") == 1)
         seconds = time.perf_counter() - start
     with capsys.disabled():
@@ -586,7 +584,7 @@ def test_a_version_that_does_not_load_never_takes_the_served_one_away(base_dir, 
         shutil.rmtree(model_dir / "variables")
 
     def spoil_warmup(model_dir):
-        (model_dir / WARMUP_FILE).write_bytes(b"no TFRecord")
+        (model_dir / WARMUP_FILE).write_bytes(b"no TFRecord" * 10)
 
     with server_of(base_dir) as running:
         model.push(base_dir, 2, lambda model_dir: (model_dir / "saved_model.pb").unlink())
@@ -598,7 +596,7 @@ def test_a_version_that_does_not_load_never_takes_the_served_one_away(base_dir, 
             assert running.curl("/reference:predict", features_of(model.rows[0]))[0] == 200
         statuses = running.statuses()
         assert {version: it.state for version, it in statuses.items()} == {1: AVAILABLE, 3: END, 4: END}
-        assert re.search("variables", statuses[3].status.error_message)
+        assert re.search("Could not find variable", statuses[3].status.error_message)
         assert re.match(f"{WARMUP_FILE}: .*corrupt", statuses[4].status.error_message)
         shutil.copy(model.model_dir / WARMUP_FILE, base_dir / "4" / WARMUP_FILE)
         wait_until(lambda: running.served_version() == 4)
@@ -617,16 +615,11 @@ def test_a_server_waits_for_the_first_version_and_keeps_what_it_has(tmp_path, mo
         assert running.served_version() == 1
 
 
-def test_a_signal_stops_the_server_after_the_requests_under_way(base_dir, model):
-    with server_of(base_dir) as running:
-        host, port = running.url.split("/")[2].split(":")
-        connection = HTTPConnection(host, int(port))
-        body = {"signature_name": "serving_features", "instances": model.rows * 1000}
-        connection.request("POST", "/v1/models/reference:predict", json.dumps(body))
-        wait_until(lambda: running.curl("/reference")[0] == 200)
-        running.process.send_signal(signal.SIGTERM)
-        answer = connection.getresponse()
-        assert (answer.status, len(json.loads(answer.read())["predictions"])) == (200, 32_000)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_server(base_dir, number):
+    with server_of(base_dir) as running, requests.Session() as session:
+        assert session.get(f"{running.url}/reference").status_code == 200
+        running.process.send_signal(number)
         assert running.process.wait(timeout=30) == 0
         running.reader.join()
         assert running.lines[-2:] == ["Stopping.", "version 1 is unloaded"]
