@@ -148,8 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8500)
     parser.add_argument("--rest_api_port", type=int, default=8501)
     parser.add_argument("--model_name", default="")
-    parser.add_argument("--model_base_path", type=Path)
-    parser.add_argument("--model_config_file", type=Path)
+    for flag in ("--model_base_path", "--model_config_file"):  # empty is as good as absent, as in TF Serving
+        parser.add_argument(flag, type=lambda text: Path(text) if text else None)
     flags, _ = parser.parse_known_args(arguments)
     base_dir = flags.model_config_file.parent if flags.model_config_file else flags.model_base_path
     if base_dir is None:
