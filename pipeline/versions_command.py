@@ -31,7 +31,12 @@ _PIPE_WIDTH = 140
 
 @click.group()
 def versions() -> None:
-    """List, promote, roll back and prune pushed versions."""
+    """List, promote, roll back and prune pushed versions.
+
+    \b
+    Example:
+      sluice versions list
+    """
 
 
 @versions.command("list")

@@ -1,7 +1,26 @@
-"""A model that is small enough for the tests of what serves models."""
+"""Models as small as one can be: one to push, which needs no TensorFlow, and one to serve."""
 
 import pytest
 import tensorflow as tf
+
+from components.model_manifest import make_manifest, write_manifest
+
+
+@pytest.fixture
+def make_model(tmp_path):
+    """Writes files that look like a model into a folder, with their manifest."""
+
+    def write(name="model", content="weights", files=()):
+        folder = tmp_path / name
+        (folder / "variables").mkdir(parents=True)
+        (folder / "saved_model.pb").write_text("graph")
+        (folder / "variables" / "variables.data-00000-of-00001").write_text(content)
+        for file in files:
+            (folder / file).write_text(file)
+        write_manifest(str(folder), make_manifest(str(folder), code_digest="c0de"))
+        return folder
+
+    return write
 
 
 @pytest.fixture(scope="session")
