@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli_options import config_options, destination_options, load_or_exit, root_option
+from pipeline.log_file import discarded_stderr
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
 from pipeline.versions_command import versions
 
@@ -125,7 +126,8 @@ def serve(base_dir: Path, rest_port: int, grpc_port: int, engine: str) -> None:
             os.execvp(command[0], command)
         else:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own remarks
-            from pipeline.serving.server import serve as serve_builtin
+            with discarded_stderr():
+                from pipeline.serving.server import serve as serve_builtin
 
             serve_builtin(base_dir, rest_port=rest_port, grpc_port=grpc_port)
     except (OSError, VersionError) as err:

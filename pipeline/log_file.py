@@ -13,6 +13,20 @@ from absl import logging as absl_logging
 
 
 @contextlib.contextmanager
+def discarded_stderr() -> Iterator[None]:
+    """Throws away what C++ and Python write to file descriptor 2, such as TensorFlow's remarks while it is imported."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@contextlib.contextmanager
 def redirected_output(log_file: Path) -> Iterator[TextIO]:
     """Sends file descriptors 1 and 2, and so C++ and Python alike, to a file.
 
