@@ -44,9 +44,8 @@ def predict_grpc(ports):
 def is_open(ports):
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "doubler"
-    with grpc.insecure_channel(f"{HOST}:{ports.grpc}") as channel:
-        with contextlib.suppress(grpc.RpcError):
-            return bool(model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=60))
+    with grpc.insecure_channel(f"{HOST}:{ports.grpc}") as channel, contextlib.suppress(grpc.RpcError):
+        return bool(model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=60))
     return False
 
 
