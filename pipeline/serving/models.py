@@ -169,7 +169,8 @@ class ServedModel:
 
     def _close(self, servable: Servable) -> None:
         servable.close()
-        self._set_status(servable.version, ModelVersionStatus.END)
+        if servable.version not in self._loaded:  # it may have been asked for again meanwhile
+            self._set_status(servable.version, ModelVersionStatus.END)
         self.report(f"version {servable.version} is unloaded")
 
     def _is_due(self, version: int) -> bool:

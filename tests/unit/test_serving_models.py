@@ -79,6 +79,17 @@ def test_a_version_in_use_is_freed_after_its_last_request(served, saved_model):
     assert version_of(served) == 2
 
 
+def test_a_version_that_comes_back_while_its_last_request_runs_is_available(served, saved_model):
+    with served.use("doubler"):
+        second = push(saved_model, served, 2)
+        served.poll()
+        shutil.rmtree(second)
+        served.poll()
+        assert states(served) == {2: "END", 1: "AVAILABLE"}
+    assert states(served)[1] == "AVAILABLE"
+    assert version_of(served) == 1
+
+
 def test_a_request_that_fails_releases_its_version(served, saved_model):
     with pytest.raises(ServingError), served.use("doubler") as servable:
         servable.predict("nope", {})
