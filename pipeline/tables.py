@@ -72,8 +72,8 @@ class _CsvTable(Table):
                 yield from reader
         except (OSError, pa.ArrowException) as err:
             problems = self._problems()
-            # Arrow refuses a header line without a line end after it.
-            if problems or next(self._records(), None):
+            has_rows = next(self._records(), None) is not None
+            if problems or has_rows:  # Arrow also refuses a header line without a line end
                 raise InputError("\n".join(problems) or f"{self.file} cannot be read: {err}") from err
 
     def places(self, rows: Collection[int]) -> dict[int, str]:
