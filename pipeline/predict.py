@@ -1,6 +1,7 @@
 """`sluice predict`: a table in, the same rows with their predictions out. Imports TensorFlow only once it predicts."""
 
 import contextlib
+import functools
 import logging
 import resource
 import sys
@@ -15,16 +16,15 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from components.bulk_inferrer.table_writer import write_tables
 from components.pusher.versions import replaced_file
 from pipeline.config import PipelineConfig
 from pipeline.features import check_cells, parse_features
 from pipeline.log_file import redirected_output
 from pipeline.predict_request import PredictRequest, check_request
-from pipeline.predictors import Predictor, find_version, load_predictor
+from pipeline.predictors import Predictor, check_server, find_version, load_predictor
 from pipeline.run_record import RunPaths
 from pipeline.serving.client import ServerError
-from pipeline.tables import InputError, file_format
+from pipeline.tables import InputError
 from pipeline.terminal import Terminal, shown
 from schema import load_schema
 
@@ -61,7 +61,8 @@ def predict_file(
 
     Raises:
         InputError: If input, output or version cannot be used; nothing has been predicted.
-        PredictionError: If the model, the server or the disk fails.
+        PredictionError: If the model or the server fails.
+        OSError: If output or log cannot be written.
     """
     start = time.perf_counter()
     schema = load_schema(config.schema_gen.schema_file)
@@ -69,34 +70,46 @@ def predict_file(
     request = check_request(input_file, output_file, features=features, id_columns=id_columns)
     run_id = datetime.now(UTC).strftime("predict-%Y%m%dT%H%M%S.%f")
     paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
-    if not server:
+    if server:
+        check_server(server)
+    else:
         version = str(find_version(paths.serving_model_dir, version))
+    load = functools.partial(load_predictor, paths.serving_model_dir, server=server, version=version)
     terminal = Terminal(sys.stdout)
-    with _explained(paths.log_file), _output_stream(output_file) as output:
+    with _output_stream(output_file) as output:
         num_rows, warnings = check_cells(request.table, features)
         for warning in warnings:
             terminal.print(warning, "yellow")
         if num_rows:
-            with redirected_output(paths.log_file) as stream, _progress(stream, num_rows) as on_progress:
-                predictor = load_predictor(paths.serving_model_dir, server=server, version=version)
-                loaded = time.perf_counter()
-                tables = _predict(request, predictor, num_rows=num_rows, on_progress=on_progress)
-                write_tables(output, file_format(output_file), tables)
-                rate = num_rows / (time.perf_counter() - loaded)
+            course = _predict(request, num_rows, output=output, load=load, log_file=paths.log_file)
         else:
-            empty = request.empty_output(config.feature_roles().class_names)
-            write_tables(output, file_format(output_file), iter([empty]))
-    if not num_rows:
-        terminal.print(f"{shown(input_file)} has no rows, and so has {shown(output_file)}.")
-        return
+            course = f"{shown(input_file)} holds none"
+            request.write(output, iter([request.empty_output(config.feature_roles().class_names)]))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     terminal.print(
-        f"{num_rows} rows in {time.perf_counter() - start:.1f} s ({rate:.0f} rows/s once the model was there), "
-        f"peak memory {peak_mib:.0f} MiB, version {predictor.version}: {shown(output_file)}"
+        f"{num_rows} rows in {time.perf_counter() - start:.1f} s ({course}), peak memory {peak_mib:.0f} MiB: "
+        f"{shown(output_file)}"
     )
 
 
 def _predict(
+    request: PredictRequest, num_rows: int, *, output: BinaryIO, load: Callable[[], Predictor], log_file: Path
+) -> str:
+    """Writes the predictions of at least one row and returns who made them and how fast."""
+    with (
+        redirected_output(log_file) as stream,
+        _explained(log_file),
+        _progress(stream, num_rows) as on_progress,
+    ):
+        start = time.perf_counter()
+        predictor = load()
+        loaded = time.perf_counter()
+        request.write(output, _predicted(request, predictor, num_rows=num_rows, on_progress=on_progress))
+        rate = num_rows / (time.perf_counter() - loaded)
+    return f"{rate:.0f} rows/s by version {predictor.version} after {loaded - start:.1f} s of loading"
+
+
+def _predicted(
     request: PredictRequest, predictor: Predictor, *, num_rows: int, on_progress: Callable[[int], None]
 ) -> Iterator[pa.Table]:
     """Yields the output, chunk by chunk."""
@@ -123,9 +136,9 @@ def _explained(log_file: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ServerError) as err:
+    except ServerError as err:
         raise PredictionError(str(err)) from err
-    except Exception as err:  # what Beam makes of the many errors that a model can raise
+    except Exception as err:  # whatever Beam makes of a model's errors
         logging.exception("The prediction failed.")
         message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
         raise PredictionError(f"{message}; the log is {shown(log_file)}") from err

@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.bulk_inferrer.predictions import PREDICTED_CLASS, PROBABILITY_PREFIX, Predictions
-from components.bulk_inferrer.table_writer import can_be_written
+from components.bulk_inferrer.table_writer import can_be_written, write_tables
 from pipeline.features import type_problems
 from pipeline.tables import InputError, Table, file_format, open_table, rechunk
 
@@ -26,11 +27,13 @@ class PredictRequest:
         table: The input.
         features: The columns that the model takes.
         id_columns: The columns that the output repeats.
+        output_format: `csv` or `parquet`.
     """
 
     table: Table
     features: Sequence[schema_pb2.Feature]
     id_columns: Sequence[str]
+    output_format: str
 
     def chunks(self, num_rows: int) -> Iterator[pa.Table]:
         """Yields what is needed of the input, `num_rows` rows at a time."""
@@ -48,6 +51,10 @@ class PredictRequest:
         """Returns the output of an input without rows."""
         no_predictions = Predictions(tuple(class_names), np.zeros((0, len(class_names)), np.float32))
         return self.output(self.table.schema.empty_table(), 0, no_predictions)
+
+    def write(self, stream: BinaryIO, outputs: Iterator[pa.Table]) -> None:
+        """Writes the output, part by part."""
+        write_tables(stream, self.output_format, outputs)
 
 
 def check_request(
@@ -69,7 +76,7 @@ def check_request(
     problems += _id_problems(table, output_file, id_columns)
     if problems:
         raise InputError("\n".join(problems))
-    return PredictRequest(table, features, id_columns)
+    return PredictRequest(table, features, id_columns, file_format(output_file))
 
 
 def _output_problems(input_file: Path, output_file: Path) -> Iterator[str]:

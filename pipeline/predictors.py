@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from components.bulk_inferrer.predictions import Predictions, concat
 from components.pusher.versions import VersionError, list_versions, read_policy, served_versions
-from pipeline.serving.client import Client, connect
+from pipeline.serving.client import SCHEMES, Client, connect
 from pipeline.tables import InputError
 
 _REQUEST_ROWS = 1024
@@ -62,6 +62,12 @@ class ServerPredictor:
     def _ask(self, columns: Mapping[str, Array]) -> Predictions:
         outputs = self._client.predict(columns)
         return Predictions(tuple(outputs["classes"][0]), outputs["probabilities"].astype(np.float32))
+
+
+def check_server(server: str) -> None:
+    """Raises InputError unless `server` is the address of one."""
+    if not server.startswith(SCHEMES):
+        raise InputError(f"--server: '{server}' is no server. Expected {' or '.join(SCHEMES)} and HOST:PORT.")
 
 
 def load_predictor(base_dir: Path, *, server: str, version: str) -> Predictor:

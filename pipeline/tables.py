@@ -71,7 +71,10 @@ class _CsvTable(Table):
             with pc.open_csv(self.file, parse_options=parse, convert_options=convert) as reader:
                 yield from reader
         except (OSError, pa.ArrowException) as err:
-            raise InputError("\n".join(self._problems()) or f"{self.file} cannot be read: {err}") from err
+            problems = self._problems()
+            has_rows = next(self._records(), None) is not None
+            if problems or has_rows:  # Arrow also refuses a header line without a line end
+                raise InputError("\n".join(problems) or f"{self.file} cannot be read: {err}") from err
 
     def places(self, rows: Collection[int]) -> dict[int, str]:
         numbered = enumerate(self._records())
@@ -122,9 +125,9 @@ def open_table(file: Path) -> Table:
     """
     try:
         table = _open_parquet(file) if file_format(file) == "parquet" else _open_csv(file)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as err:
+    except (OSError, csv.Error, pa.ArrowException) as err:
         reason = err.strerror if isinstance(err, OSError) and err.strerror else err
-        raise InputError(f"{file} cannot be read: {reason}.") from err
+        raise InputError(f"{file} cannot be read: {str(reason).rstrip('.')}.") from err
     if twice := sorted({name for name in table.schema.names if table.schema.names.count(name) > 1}):
         raise InputError(f"{file} has {', '.join(twice)} more than once. Give every column a name of its own.")
     return table
@@ -134,7 +137,7 @@ def rechunk(batches: Iterable[pa.RecordBatch], num_rows: int) -> Iterator[pa.Tab
     """Yields the same rows in tables of `num_rows`, the last one smaller."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
-        waiting.append(batch)
+        waiting += [batch] * bool(len(batch))
         while sum(map(len, waiting)) >= num_rows:
             table = pa.Table.from_batches(waiting)
             yield table.slice(0, num_rows)
@@ -148,7 +151,7 @@ def _open_parquet(file: Path) -> Table:
 
 
 def _open_csv(file: Path) -> Table:
-    with file.open(encoding="utf-8-sig", newline="") as text:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         names = next(csv.reader(text), None)
     if not names:
         raise InputError(f"{file} is empty. Its first line must name the columns.")

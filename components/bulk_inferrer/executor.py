@@ -5,12 +5,13 @@ The stock executor writes PredictionLogs alone (tensorflow/tfx issues 2478 and 3
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import types
 from tfx.components.bulk_inferrer import executor
@@ -48,8 +49,8 @@ def write_predictions(result_dir: str, id_columns: Sequence[str], *, file_format
     """Writes the table of an InferenceResult: its id columns, the predicted class, a probability per class.
 
     Args:
-        result_dir: Holds PredictionLogs of `serving_default`; gets `predictions.csv` or `predictions.parquet`. Beam
-            keeps no order, so that id columns alone tell which row is which.
+        result_dir: Holds PredictionLogs of `serving_default`; gets `predictions.csv` or `predictions.parquet` where there
+            is one. Beam keeps no order, so that id columns alone tell which row is which.
         id_columns: Features that the table repeats.
         file_format: `csv` or `parquet`.
 
@@ -57,11 +58,12 @@ def write_predictions(result_dir: str, id_columns: Sequence[str], *, file_format
         ValueError: If an id column is no feature of the examples.
     """
     tables = _tables(fileio.glob(os.path.join(result_dir, _LOGS_PATTERN)), id_columns)
-    name = PREDICTIONS_FILE.format(file_format)
-    with tempfile.TemporaryDirectory() as folder:  # TensorFlow's files, remote or not, are no streams
-        with open(os.path.join(folder, name), "wb") as stream:
-            write_tables(stream, file_format, tables)
-        fileio.copy(os.path.join(folder, name), os.path.join(result_dir, name), overwrite=True)
+    first = next(tables, None)
+    if first is None:
+        return
+    predictions_file = os.path.join(result_dir, PREDICTIONS_FILE.format(file_format))
+    with FileSystems.create(predictions_file) as stream:  # TFX's fileio gives no stream that Arrow can write to
+        write_tables(stream, file_format, chain([first], tables))
 
 
 def _tables(log_files: Sequence[str], id_columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -17,6 +17,7 @@ from urllib3.util.retry import Retry
 Array = npt.NDArray[Any]
 
 GRPC_SCHEME = "grpc://"
+SCHEMES = ("http://", "https://", GRPC_SCHEME)
 _SIGNATURE = "serving_features"
 _CONNECT_SECS = 5.0
 _NUM_RETRIES = 3
@@ -97,7 +98,7 @@ class RestClient:
         self._session = requests.Session()
         retries = Retry(
             connect=_NUM_RETRIES,
-            read=0,
+            read=False,
             status=_NUM_RETRIES,
             status_forcelist=[503],
             allowed_methods=None,

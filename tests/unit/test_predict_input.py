@@ -1,0 +1,225 @@
+"""What `sluice predict` refuses before it predicts anything, and what it reads."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.features import check_cells, parse_features
+from pipeline.predict_request import check_request
+from pipeline.predictors import check_server, find_version
+from pipeline.tables import InputError, open_table, rechunk
+
+SCHEMA = """
+feature { name: "level" type: FLOAT float_domain { min: 0 max: 10 disallow_nan: true disallow_inf: true } }
+feature { name: "gates" type: INT int_domain { min: 0 max: 5 } }
+feature { name: "wind" type: FLOAT }
+"""
+
+
+@pytest.fixture(scope="module")
+def features():
+    return list(text_format.Parse(SCHEMA, schema_pb2.Schema()).feature)
+
+
+@pytest.fixture
+def csv_file(tmp_path):
+    def write(text, name="rows.csv"):
+        file = tmp_path / name
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    return write
+
+
+@pytest.fixture
+def parquet_file(tmp_path):
+    def write(**columns):
+        pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+        return tmp_path / "rows.parquet"
+
+    return write
+
+
+def parsed(file, features):
+    table = open_table(file)
+    names = [feature.name for feature in features]
+    columns = [parse_features(chunk, features) for chunk in rechunk(table.batches(names), 2)]
+    return {name: np.concatenate([part[name] for part in columns]) for name in names}
+
+
+def refusal(file, features):
+    with pytest.raises(InputError) as info:
+        check_cells(open_table(file), features)
+    return str(info.value).replace(f"{file.parent}/", "").splitlines()
+
+
+def test_csv_cells_are_read_as_python_reads_numbers(csv_file, features):
+    file = csv_file('wind,id,level,gates\n +1.5 ,a,"2",3\n1e3,b,2.5,+4\nnan,c,0.1,5\n')
+    columns = parsed(file, features)
+    np.testing.assert_array_equal(columns["level"], np.array([[2], [2.5], [0.1]], np.float32))
+    np.testing.assert_array_equal(columns["gates"], np.array([[3], [4], [5]]))
+    np.testing.assert_array_equal(columns["wind"], np.array([[1.5], [1000], [np.nan]], np.float32))
+    assert {name: str(values.dtype) for name, values in columns.items()} == {
+        "level": "float32",
+        "gates": "int64",
+        "wind": "float32",
+    }
+
+
+def test_parquet_columns_of_other_types_are_read_as_numbers(parquet_file, features):
+    file = parquet_file(
+        level=pa.array(["1", "2.5"]).dictionary_encode(), gates=pa.array([1.0, 2.0]), wind=pa.array([7, 2**60])
+    )
+    columns = parsed(file, features)
+    np.testing.assert_array_equal(columns["level"][:, 0], np.float32([1, 2.5]))
+    np.testing.assert_array_equal(columns["gates"][:, 0], [1, 2])
+    np.testing.assert_array_equal(columns["wind"][:, 0], np.float32([7, 2**60]))
+
+
+def test_wrong_cells_are_named_by_their_line_even_after_blank_lines_and_line_ends_in_quotes(csv_file, features):
+    file = csv_file(
+        'id,level,gates,wind\n\n"two\nlines",1,1,1\nx,,1.5,1\ny,abc,99999999999999999999,1\nz,nan,1,1\nz,1e39,1,1\n'
+    )
+    assert refusal(file, features) == [
+        "rows.csv line 5: level: is empty.",
+        "rows.csv line 6: level: 'abc' is not a number.",
+        "rows.csv line 7: level: is NaN, which the schema forbids.",
+        "rows.csv line 8: level: is infinite or too large for float32, which the schema forbids.",
+        "rows.csv line 5: gates: '1.5' is not a whole number.",
+        "rows.csv line 6: gates: '99999999999999999999' is not a whole number.",
+    ]
+
+
+def test_at_most_five_wrong_cells_of_a_feature_are_named(csv_file, features):
+    lines = refusal(csv_file("level,gates,wind\n" + "1,1,x\n" * 12), features)
+    assert lines[:5] == [f"rows.csv line {line}: wind: 'x' is not a number." for line in range(2, 7)]
+    assert lines[5:] == ["rows.csv: 7 more such cells in wind."]
+
+
+def test_wrong_parquet_cells_are_named_by_their_row(parquet_file, features):
+    file = parquet_file(level=[1.0, None], gates=[0.5, 1.0], wind=[1, 2])
+    assert refusal(file, features) == [
+        "rows.parquet row 1 (counted from 0): level: is empty.",
+        "rows.parquet row 0 (counted from 0): gates: '0.5' is not a whole number.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "level,gates,wind\n1,1,1\n1,1\n1,1,1,1\n",
+            ["rows.csv line 3: 2 cells; the header line has 3.", "rows.csv line 4: 4 cells; the header line has 3."],
+        ),
+        ('level,gates,wind\n1,"1,1\n1,1,1\n', ["rows.csv line 3: 2 cells; the header line has 3."]),
+        (b"level,gates,wind\n1,1,1\n1,1,\xff\n", ["rows.csv line 3: is not UTF-8 text."]),
+    ],
+)
+def test_csv_that_cannot_be_read_to_its_end_is_named_by_line(csv_file, features, text, lines):
+    assert refusal(csv_file(text), features) == lines
+
+
+def test_values_outside_the_schema_s_domain_are_a_warning(csv_file, features):
+    num_rows, warnings = check_cells(open_table(csv_file("level,gates,wind\n11,1,1\n-1,6,1\n1,1,1e9\n")), features)
+    assert num_rows == 3
+    assert warnings == [
+        "WARNING: level: 2 of 3 values lie outside the schema's 0 to 10; predicted all the same.",
+        "WARNING: gates: 1 of 3 values lie outside the schema's 0 to 5; predicted all the same.",
+    ]
+
+
+def test_all_problems_of_a_request_are_told_at_once(csv_file, features, tmp_path):
+    file = csv_file("levl,gates,probability_a\n1,2,3\n")
+    ids = ["station", "gates", "gates", "probability_a"]
+    with pytest.raises(InputError) as info:
+        check_request(file, tmp_path / "no" / "out.txt", features=features, id_columns=ids)
+    assert str(info.value).replace(f"{tmp_path}/", "").splitlines() == [
+        "--output: no/out.txt: '.txt' is no extension of a table. Give a name that ends in .csv or .parquet.",
+        "--output: the folder no does not exist. Make it first.",
+        "rows.csv has no column 'level' (feature). Did you mean 'levl'?",
+        "rows.csv has no column 'wind' (feature).",
+        "rows.csv has no column 'station' (id column).",
+        "--id gates is given twice.",
+        "--id probability_a: the output has a column of that name already. Rename it in the input.",
+    ]
+
+
+def test_parquet_column_that_cannot_be_numeric_or_written_is_refused(parquet_file, features, tmp_path):
+    times = pa.array([0], pa.timestamp("ms"))
+    file = parquet_file(level=times, gates=[1], wind=[1], tags=[["a"]])
+    with pytest.raises(InputError) as info:
+        check_request(file, tmp_path / "out.csv", features=features, id_columns=["tags", "level"])
+    assert str(info.value).replace(f"{tmp_path}/", "").splitlines() == [
+        "rows.parquet: column level is timestamp[ms]; the model wants numbers.",
+        "--id tags: a list<element: string> cannot be written to CSV. Give an --output that ends in .parquet.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("rows.csv", None, r"rows\.csv cannot be read: No such file or directory\."),
+        ("rows.txt", "a\n", r"rows\.txt: '\.txt' is no extension of a table\."),
+        ("rows.csv", "", r"rows\.csv is empty\. Its first line must name the columns\."),
+        ("rows.csv", "a,b,a\n", r"rows\.csv has a more than once\. Give every column a name of its own\."),
+        ("rows.parquet", "garbage", r"rows\.parquet cannot be read: Parquet "),
+    ],
+)
+def test_file_that_is_no_table_is_refused(csv_file, tmp_path, name, text, message):
+    file = csv_file(text, name) if text is not None else tmp_path / name
+    with pytest.raises(InputError, match=message):
+        open_table(file)
+
+
+def test_output_must_not_be_the_input_nor_a_folder(csv_file, features, tmp_path):
+    file = csv_file("level,gates,wind\n")
+    with pytest.raises(InputError, match="is the input itself"):
+        check_request(file, tmp_path / ".." / tmp_path.name / "rows.csv", features=features, id_columns=[])
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(InputError, match=r"out\.csv is a folder"):
+        check_request(file, tmp_path / "out.csv", features=features, id_columns=[])
+
+
+def test_chunks_have_the_same_rows_in_order():
+    batches = [pa.record_batch({"n": np.arange(start, stop)}) for start, stop in ((0, 1), (1, 8), (8, 10), (10, 10))]
+    chunks = list(rechunk(batches, 4))
+    assert [len(chunk) for chunk in chunks] == [4, 4, 2]
+    assert pa.concat_tables(chunks)["n"].to_pylist() == list(range(10))
+
+
+@pytest.fixture
+def pushed(tmp_path):
+    for version in (3, 4, 7):
+        (tmp_path / str(version)).mkdir()
+        (tmp_path / str(version) / "saved_model.pb").touch()
+    return tmp_path
+
+
+def test_version_is_the_one_that_a_server_would_answer_with(pushed):
+    from components.pusher.versions import assign_label
+
+    assert find_version(pushed) == 7
+    assign_label(pushed, 4, "stable")
+    assert find_version(pushed) == 4
+    assert find_version(pushed, "stable") == 4
+    assert find_version(pushed, "3") == 3
+
+
+def test_version_that_does_not_exist_is_refused(pushed, tmp_path):
+    with pytest.raises(InputError, match=r"has no version 5\. Expected one of: 3, 4, 7\."):
+        find_version(pushed, "5")
+    with pytest.raises(InputError, match=r"has no version canary\."):
+        find_version(pushed, "canary")
+    with pytest.raises(InputError, match=r"empty has no pushed model\. Run `sluice run` first"):
+        find_version(tmp_path / "empty")
+
+
+def test_server_without_a_scheme_is_refused():
+    expected = "--server: 'localhost:8501' is no server. Expected http:// or https:// or grpc:// and HOST:PORT."
+    with pytest.raises(InputError, match=re.escape(expected)):
+        check_server("localhost:8501")
