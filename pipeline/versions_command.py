@@ -62,7 +62,8 @@ def promote(base_dir: Path, version: int | None, label: str, base_path: str | No
     """Give VERSION, by default the newest, a label, and serve it.
 
     Writes models.config, which TF Serving reads with --model_config_file. From then on a server serves the labelled
-    versions alone, and a new push waits for its promotion; remove models.config to serve the newest version again.
+    versions alone, and a new push waits for its promotion. Remove models.config to serve the newest version again; the
+    next push writes it anew.
 
     \b
     Examples:

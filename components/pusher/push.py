@@ -32,6 +32,7 @@ from components.pusher.versions import (
     locked,
     numbered_folders,
     remove_old_versions,
+    write_first_policy,
 )
 
 _CHUNK_BYTES = 1 << 20
@@ -84,9 +85,11 @@ def push_model(
         with locked(base):
             _sweep(base)
             manifest = _expected_manifest(model_dir, expected_digest)
-            if (newest := _newest_version_of(base, manifest)) is not None:
+            newest = _newest_version_of(base, manifest)
+            version = _push(Path(model_dir), base, manifest, facts) if newest is None else newest
+            write_first_policy(base)
+            if newest is not None:
                 return Push(newest, is_new=False)
-            version = _push(Path(model_dir), base, manifest, facts)
             removed = remove_old_versions(base, keep_versions) if keep_versions else []
             return Push(version, is_new=True, removed=tuple(removed))
     except (OSError, VersionError) as err:

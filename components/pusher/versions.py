@@ -1,7 +1,7 @@
 """The versions in a push destination, and which of them TF Serving serves. Runs in Pusher's process and in `versions`.
 
 `models.config` in the destination is what TF Serving reads with `--model_config_file` (TF Serving, Configuration page).
-Without it a server serves the newest version.
+Until a version is promoted, and without the file, a server serves the newest one.
 """
 
 import contextlib
@@ -86,6 +86,15 @@ def read_policy(base_dir: Path) -> ServingPolicy:
     policy = model.model_version_policy
     versions = tuple(policy.specific.versions) if policy.HasField("specific") else None
     return ServingPolicy(versions, dict(model.version_labels), model.base_path)
+
+
+def write_first_policy(base_dir: Path) -> None:
+    """Writes a `models.config` that serves the newest version, if there is none.
+
+    TF Serving looks at the file only if it was told of it when it started, so it must be there before any promotion.
+    """
+    if not (base_dir / MODELS_CONFIG_FILE).exists():
+        _write_policy(base_dir, ServingPolicy(base_path=str(base_dir.resolve())))
 
 
 def assign_label(
@@ -206,7 +215,8 @@ def _write_policy(base_dir: Path, policy: ServingPolicy) -> None:
     model = config.model_config_list.config.add(
         name=base_dir.resolve().name, base_path=policy.base_path, model_platform="tensorflow"
     )
-    model.model_version_policy.specific.versions.extend(policy.versions or ())
+    if policy.versions is not None:
+        model.model_version_policy.specific.versions.extend(policy.versions)
     for label, version in sorted(policy.labels.items()):
         model.version_labels[label] = version
     with replaced_file(base_dir / MODELS_CONFIG_FILE) as staged:

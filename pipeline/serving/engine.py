@@ -1,6 +1,6 @@
 """The command lines that serve a push destination with TF Serving itself. Runs in `sluice serve`.
 
-TF Serving reads `models.config` only if it is there when the server starts; until then it serves the newest version.
+TF Serving reads `models.config` only if it is there when the server starts; the Pusher writes one with the first version.
 The binary listens on all addresses and has no flag for one; in a container only 127.0.0.1 is published.
 """
 

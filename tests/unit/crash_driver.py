@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.model_manifest import make_manifest, read_manifest
 from components.pusher.push import push_model
-from components.pusher.versions import list_versions
+from components.pusher.versions import list_versions, served_versions
 
 folder = Path(sys.argv[1])
 base, template = folder / "base", folder / "template"
@@ -77,6 +77,7 @@ while True:
     counts["new" if newest == digest["new"] else "old"] += 1
     result = push("next")
     check(result.is_new and result.version == max(list_versions(base)), "next push", point)
-    check([path.name for path in base.iterdir()] == [str(result.version)], "not cleaned up", point)
+    check({path.name for path in base.iterdir()} == {str(result.version), "models.config"}, "not cleaned up", point)
+    check(served_versions(base) == [result.version], "not served", point)
     counts["points"] = point
 print(json.dumps(counts))

@@ -10,7 +10,7 @@ import pytest
 
 from components.model_manifest import MANIFEST_FILE, ManifestError, make_manifest, read_manifest, write_manifest
 from components.pusher.push import PushError, push_model
-from components.pusher.versions import assign_label, list_versions, locked
+from components.pusher.versions import assign_label, list_versions, locked, served_versions
 
 CRASH_DRIVER = Path(__file__).parent / "crash_driver.py"
 
@@ -32,7 +32,8 @@ def test_pushed_version_is_the_model_and_tells_the_facts(make_model, tmp_path):
     assert manifest.items() >= (json.loads(expected.pop(MANIFEST_FILE)) | {"run_id": "r"}).items()
     assert found == expected
     assert result.is_new
-    assert [path.name for path in (tmp_path / "base").iterdir()] == [str(result.version)]
+    assert {path.name for path in (tmp_path / "base").iterdir()} == {str(result.version), "models.config"}
+    assert served_versions(tmp_path / "base") == [result.version]
 
 
 @pytest.mark.parametrize("existing", [None, "5", "99999999999"])
@@ -83,7 +84,7 @@ def test_model_that_is_not_what_was_trained_is_refused(damage, reason, make_mode
     damage(model)
     with pytest.raises(ManifestError, match=reason):
         push(model, tmp_path / "base")
-    assert [path.name for path in (tmp_path / "base").iterdir()] == [str(served)]
+    assert {path.name for path in (tmp_path / "base").iterdir()} == {str(served), "models.config"}
 
 
 def test_swapped_model_with_a_manifest_of_its_own_is_refused(make_model, tmp_path):
@@ -115,7 +116,7 @@ def test_leftovers_of_a_crashed_push_are_swept(make_model, tmp_path):
     (tmp_path / "base" / ".push-models.config-dead").write_text("x")
     (tmp_path / "base" / "notes.txt").write_text("the user's own")
     version = push(make_model(), tmp_path / "base").version
-    assert {path.name for path in (tmp_path / "base").iterdir()} == {str(version), "notes.txt"}
+    assert {path.name for path in (tmp_path / "base").iterdir()} == {str(version), "models.config", "notes.txt"}
 
 
 def test_kill_at_every_file_operation_leaves_the_old_or_the_new_state(make_model, tmp_path):
