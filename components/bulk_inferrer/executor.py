@@ -49,8 +49,8 @@ def write_predictions(result_dir: str, id_columns: Sequence[str], *, file_format
     """Writes the table of an InferenceResult: its id columns, the predicted class, a probability per class.
 
     Args:
-        result_dir: Holds PredictionLogs of `serving_default`; gets `predictions.csv` or `predictions.parquet` where there
-            is one. Beam keeps no order, so that id columns alone tell which row is which.
+        result_dir: Holds PredictionLogs of `serving_default`; gets `predictions.csv` or `predictions.parquet`, where
+            there is one. Beam keeps no order, so that id columns alone tell which row is which.
         id_columns: Features that the table repeats.
         file_format: `csv` or `parquet`.
 

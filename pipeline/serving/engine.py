@@ -1,7 +1,7 @@
 """The command lines that serve a push destination with TF Serving itself. Runs in `sluice serve`.
 
-TF Serving reads `models.config` only if it is there when the server starts; the Pusher writes one with the first version.
-The binary listens on all addresses and has no flag for one; in a container only 127.0.0.1 is published.
+TF Serving reads `models.config` only if it is there when the server starts, so the Pusher writes one with the first
+version. The binary listens on all addresses and has no flag for one; in a container only 127.0.0.1 is published.
 """
 
 import os
