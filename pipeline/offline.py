@@ -1,7 +1,7 @@
 """Predicts chunks of rows on this machine through BulkInferrer's engine, tfx_bsl's RunInference, on Beam.
 
 Runs in the process of `sluice predict`. The stock BulkInferrer's executor does the same on `serving_default` and writes
-every row's answer as a gzipped PredictionLog: here 1 200 rows a second against 20 000.
+every row's answer as a gzipped PredictionLog: 2 500 rows a second against 20 000 here.
 """
 
 import os
