@@ -143,9 +143,16 @@ def _explained(log_file: Path) -> Iterator[None]:
     except ServerError as err:
         raise PredictionError(str(err)) from err
     except Exception as err:  # whatever Beam makes of a model's errors
+        if _is_interrupt(err):
+            raise KeyboardInterrupt from err
         logging.exception("The prediction failed.")
         message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
         raise PredictionError(f"{message}; the log is {shown(log_file)}") from err
+
+
+def _is_interrupt(err: BaseException | None) -> bool:
+    """Whether Ctrl-C is what Beam made a RuntimeError of."""
+    return err is not None and (isinstance(err, KeyboardInterrupt) or _is_interrupt(err.__cause__ or err.__context__))
 
 
 @contextlib.contextmanager

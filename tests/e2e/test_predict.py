@@ -132,6 +132,25 @@ def test_model_that_fails_exits_1_and_leaves_the_old_output(predict, sluice, ref
     assert sorted(os.listdir(tmp_path)) == ["out.csv", "root", "rows.parquet"]
 
 
+def test_interrupt_exits_130_and_leaves_nothing(sluice, reference, rows, tmp_path):
+    pq.write_table(pa.concat_tables([rows] * 200), tmp_path / "rows.parquet")
+    command = [sluice.command[0], "predict", "rows.parquet", "--output", "out.csv", "--root", str(sluice.root)]
+
+    def hear_interrupts():  # a background job of a shell is born deaf to them
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+    ) as process:
+        while process.poll() is None and not any(file.stat().st_size for file in tmp_path.glob(".*out.csv*")):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "INTERRUPTED; there is no output."
+    assert os.listdir(tmp_path) == ["rows.parquet"]
+
+
 @pytest.fixture(scope="module")
 def server(sluice, reference, tmp_path_factory):
     """The development server of the pushed model; address by scheme."""
