@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli_options import config_options, destination_options, load_or_exit, root_option
 from pipeline.log_file import discarded_stderr
-from pipeline.predict_command import predict
+from pipeline.prediction.command import predict
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
 from pipeline.versions_command import versions
 

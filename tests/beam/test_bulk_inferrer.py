@@ -14,7 +14,7 @@ from tfx.types.standard_artifacts import Examples, InferenceResult, Model
 from components.bulk_inferrer.component import create_bulk_inferrer
 from components.bulk_inferrer.executor import Executor
 from pipeline.beam import LOCAL_BEAM_ARGS
-from pipeline.offline import OfflinePredictor
+from pipeline.prediction.offline import OfflinePredictor
 
 pytestmark = pytest.mark.beam
 

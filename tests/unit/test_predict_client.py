@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from pipeline.predictors import ServerPredictor
+from pipeline.prediction.predictors import ServerPredictor
 from pipeline.serving.client import GrpcClient, RestClient, ServerError, connect
 
 METADATA = {"model_spec": {"name": "m", "signature_name": "", "version": "7"}, "metadata": {}}

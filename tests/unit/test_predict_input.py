@@ -9,10 +9,10 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.features import check_cells, parse_features
-from pipeline.predict_request import check_request
-from pipeline.predictors import check_server, find_version
-from pipeline.tables import InputError, open_table, rechunk
+from pipeline.prediction.features import check_cells, parse_features
+from pipeline.prediction.predictors import check_server, find_version
+from pipeline.prediction.request import check_request
+from pipeline.prediction.tables import InputError, open_table, rechunk
 
 SCHEMA = """
 feature { name: "level" type: FLOAT float_domain { min: 0 max: 10 disallow_nan: true disallow_inf: true } }

@@ -11,8 +11,8 @@ import pytest
 
 from components.bulk_inferrer.predictions import Predictions, concat
 from components.bulk_inferrer.table_writer import can_be_written, write_tables
-from pipeline.predict_request import check_request
-from pipeline.tables import open_table
+from pipeline.prediction.request import check_request
+from pipeline.prediction.tables import open_table
 
 PROBABILITIES = np.array([[0.1, 0.9], [0.7, 0.3]], np.float32)
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from components.bulk_inferrer.predictions import Predictions, concat
 from components.pusher.versions import VersionError, list_versions, read_policy, served_versions
+from pipeline.prediction.tables import InputError
 from pipeline.serving.client import SCHEMES, Client, connect
-from pipeline.tables import InputError
 
 _REQUEST_ROWS = 1024
 _REQUESTS_IN_FLIGHT = 4
@@ -83,7 +83,7 @@ def load_predictor(base_dir: Path, *, server: str, version: str) -> Predictor:
     """
     if server:
         return ServerPredictor(connect(server, base_dir.name, version))
-    from pipeline.offline import OfflinePredictor
+    from pipeline.prediction.offline import OfflinePredictor
 
     return OfflinePredictor(base_dir / version)
 

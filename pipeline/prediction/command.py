@@ -58,8 +58,8 @@ def predict(
       sluice predict rows.parquet --output predictions.parquet --server grpc://127.0.0.1:8500
     """
     config = load_or_exit(config_file, ())
-    from pipeline.predict import PredictionError, predict_file
-    from pipeline.tables import InputError
+    from pipeline.prediction.predict import PredictionError, predict_file
+    from pipeline.prediction.tables import InputError
 
     try:
         predict_file(

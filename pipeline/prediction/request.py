@@ -13,8 +13,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.bulk_inferrer.predictions import PREDICTED_CLASS, PROBABILITY_PREFIX, Predictions
 from components.bulk_inferrer.table_writer import can_be_written, write_tables
-from pipeline.features import type_problems
-from pipeline.tables import InputError, Table, file_format, open_table, rechunk
+from pipeline.prediction.features import type_problems
+from pipeline.prediction.tables import InputError, Table, file_format, open_table, rechunk
 
 ROW = "row"  # the first column of the output where no id column is asked for
 

@@ -17,13 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from components.pusher.versions import replaced_file
 from pipeline.config import PipelineConfig
-from pipeline.features import check_cells, parse_features
 from pipeline.log_file import redirected_output
-from pipeline.predict_request import PredictRequest, check_request
-from pipeline.predictors import Predictor, check_server, find_version, load_predictor
+from pipeline.prediction.features import check_cells, parse_features
+from pipeline.prediction.predictors import Predictor, check_server, find_version, load_predictor
+from pipeline.prediction.request import PredictRequest, check_request
+from pipeline.prediction.tables import InputError
 from pipeline.run_record import RunPaths
 from pipeline.serving.client import ServerError
-from pipeline.tables import InputError
 from pipeline.terminal import Terminal, shown
 from schema import load_schema
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.tables import MOST_EXAMPLES, InputError, Table
+from pipeline.prediction.tables import MOST_EXAMPLES, InputError, Table
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,1 @@
+"""`sluice predict`: a table in, the same rows with their predictions out."""
