@@ -71,7 +71,8 @@ class ServedModel:
             self._report_once(f"{err} What is served stays.")
             return
         if not exists:
-            self._report_once(f"{self.base_dir} is not there. What is served stays.")
+            stays = "What is served stays." if self._loaded else "Waiting for a first push."
+            self._report_once(f"{self.base_dir} is not there. {stays}")
             return
         for version in wanted:
             if version not in self._loaded and self._is_due(version):
@@ -82,7 +83,9 @@ class ServedModel:
             doomed = [] if wanted and not keep & self._loaded.keys() else sorted(self._loaded.keys() - keep)
         for version in doomed:
             self._unload(version)
-        self._report_once("" if self._loaded or self._failures else f"{self.base_dir} holds no version yet.")
+        self._report_once(
+            "" if self._loaded or self._failures else f"{self.base_dir} holds no version yet. Waiting for a first push."
+        )
 
     @contextlib.contextmanager
     def use(self, name: str, version: int | None = None, label: str = "") -> Iterator[Servable]:
