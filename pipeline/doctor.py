@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.log_file import redirected_output
+from pipeline.serving.engine import MODEL_SERVER
 from pipeline.terminal import Terminal
 
 _LOWEST_GLIBC = (2, 27)  # of the locked manylinux wheels
@@ -50,6 +51,8 @@ def examine_and_print(root: Path) -> int:
         *((name, lambda name=name: _native_wheel(name)) for name in _NATIVE_MODULES),
         ("kfp", _kfp),
         ("Beam runner", _beam_runner),
+        ("C++ loader", _cpp_loader),
+        ("TF Serving", _tf_serving),
         ("metadata store", lambda: _metadata_store(root)),
         ("disk", lambda: _disk(root)),
     ]
@@ -108,6 +111,17 @@ def _beam_runner() -> Finding:
     pipeline.run().wait_until_finish()
     name = type(pipeline.runner).__name__
     return Finding(True, f"{name} of apache-beam {version('apache-beam')}, ran")
+
+
+def _cpp_loader() -> Finding:
+    from components.infra_validator.loader import tensorflow_version
+
+    return Finding(True, f"TensorFlow {tensorflow_version()}, loads")
+
+
+def _tf_serving() -> Finding:
+    binary = shutil.which(MODEL_SERVER)
+    return Finding(True, binary or f"no {MODEL_SERVER} on the PATH; `sluice serve` uses the built-in server")
 
 
 def _metadata_store(root: Path) -> Finding:

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,15 @@ class SavedModelSession:
         return _Output(operation, int(index or 0))
 
 
+def tensorflow_version() -> str:
+    """Returns the version of the C++ library.
+
+    Raises:
+        LoaderError: If TensorFlow is not installed.
+    """
+    return str(_library().TF_Version().decode())
+
+
 def encode_array(array: Array) -> dict[str, Any]:
     """Returns an array as JSON values, without loss."""
     if array.dtype == object:
@@ -148,7 +158,7 @@ def _library() -> ctypes.CDLL:
         getattr(library, name).restype = ctypes.c_void_p
     for name in _SIZE_RESULTS.split():
         getattr(library, name).restype = ctypes.c_size_t
-    library.TF_Message.restype = ctypes.c_char_p
+    library.TF_Message.restype = library.TF_Version.restype = ctypes.c_char_p
     library.TF_Dim.restype = ctypes.c_int64
     return library
 
@@ -208,7 +218,8 @@ def _to_array(library: ctypes.CDLL, tensor: ctypes.c_void_p) -> Array:
 def _answer_requests() -> None:
     """Answers one JSON line with another: `{"load": dir}`, then `{"feeds", "fetches", "repeat"}`, until input ends."""
     session: SavedModelSession | None = None
-    answers = sys.stdout
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a model prints is no answer
     for line in sys.stdin:
         request = json.loads(line)
         answer: dict[str, Any] = {}

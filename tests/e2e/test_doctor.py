@@ -14,7 +14,7 @@ def test_doctor_finds_this_machine_ready(tmp_path):
     assert process.stderr == ""
     lines = process.stdout.splitlines()
     assert lines[-1] == "Ready to run."
-    for name in ("Python", "glibc", "tensorflow", "ml-metadata", "tfx-bsl", "kfp", "metadata store", "disk"):
+    for name in ("Python", "glibc", "tensorflow", "ml-metadata", "tfx-bsl", "kfp", "C++ loader", "TF Serving", "disk"):
         assert any(line.startswith(f"ok    {name} ") for line in lines)
     assert any("FnApiRunner" in line for line in lines)
     assert not (tmp_path / "output").exists()
