@@ -3,11 +3,14 @@
 Imports TensorFlow only for remote folders, so that a local push needs none of it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import posixpath
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -106,12 +109,7 @@ def compare_files(manifest: Manifest, found: dict[str, dict[str, Any]]) -> None:
 
 def list_files(model_dir: str) -> list[str]:
     """Returns the relative name of every file of a model but its manifest, sorted."""
-    names = [
-        posixpath.relpath(posixpath.join(folder, file), model_dir)
-        for folder, _, files in _walk(model_dir)
-        for file in files
-    ]
-    return sorted(name for name in names if name != MANIFEST_FILE)
+    return [name for name in _all_files(model_dir) if name != MANIFEST_FILE]
 
 
 def file_sha256(path: str) -> str:
@@ -121,6 +119,21 @@ def file_sha256(path: str) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def local_copy(model_dir: str) -> Iterator[str]:
+    """Yields a local folder with a model: its own or, for a remote one, a copy that is removed afterwards."""
+    if not is_remote(model_dir):
+        yield model_dir
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _all_files(model_dir):
+            target = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open_file(posixpath.join(model_dir, name), "rb") as source, open(target, "wb") as copy:
+                shutil.copyfileobj(source, copy)
+        yield folder
 
 
 def is_remote(path: str) -> bool:
@@ -135,6 +148,11 @@ def open_file(path: str, mode: str) -> AbstractContextManager[Any]:
 
         return tf.io.gfile.GFile(path, mode)
     return open(path, mode)
+
+
+def _all_files(model_dir: str) -> list[str]:
+    paths = (posixpath.join(folder, file) for folder, _, files in _walk(model_dir) for file in files)
+    return sorted(posixpath.relpath(path, model_dir) for path in paths)
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:

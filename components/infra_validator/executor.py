@@ -7,18 +7,17 @@ with what. This one runs the same C++ loader as TF Serving and holds the answers
 import logging
 import posixpath
 import shutil
-import tempfile
 
 import numpy as np
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
-from tfx.utils import io_utils, path_utils
+from tfx.utils import path_utils
 
 from components.infra_validator import BLESSED_FILE, NOT_BLESSED_FILE
 from components.infra_validator.checks import Candidate
 from components.infra_validator.model_server import BINARY, ModelServerError, served_logits
-from components.model_manifest import DIGEST_PROPERTY, is_remote, open_file
+from components.model_manifest import DIGEST_PROPERTY, local_copy, open_file
 
 
 @component
@@ -31,11 +30,7 @@ def InfraValidator(
     source_digest: Parameter[str],
 ) -> None:
     """Checks `model` and writes the blessing and a report; `source_digest` is of this code, for the cache key."""
-    with tempfile.TemporaryDirectory() as folder:
-        model_dir = path_utils.serving_model_path(model.uri)
-        if is_remote(model_dir):
-            io_utils.copy_dir(model_dir, folder)
-            model_dir = folder
+    with local_copy(path_utils.serving_model_path(model.uri)) as model_dir:
         candidate = Candidate(model_dir, model_run.uri, tolerance=tolerance)
         report = candidate.check(model.get_string_custom_property(DIGEST_PROPERTY), timeout_secs)
         binary = shutil.which(BINARY)

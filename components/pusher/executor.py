@@ -14,7 +14,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.evaluator.verdict import load_metrics
-from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote
+from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote, local_copy
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.object_store import push_to_object_store
 from components.pusher.push import push_model
@@ -49,13 +49,14 @@ class Executor(stock.Executor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base_dir = destination.filesystem.base_directory
         try:
-            push = (push_to_object_store if is_remote(base_dir) else push_model)(
-                self.GetModelPath(input_dict),
-                base_dir,
-                facts=self._facts(input_dict),
-                keep_versions=json.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])["keep_versions"],
-                expected_digest=_recorded_digest(input_dict),
-            )
+            with local_copy(self.GetModelPath(input_dict)) as model_dir:
+                push = (push_to_object_store if is_remote(base_dir) else push_model)(
+                    model_dir,
+                    base_dir,
+                    facts=self._facts(input_dict),
+                    keep_versions=json.loads(exec_properties["custom_config"])["keep_versions"],
+                    expected_digest=_recorded_digest(input_dict),
+                )
         except ManifestError as err:
             self._mark_refused(pushed_model, "refused", str(err))
             return

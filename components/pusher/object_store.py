@@ -24,6 +24,7 @@ from components.model_manifest import (
     write_manifest,
 )
 from components.pusher.push import Push, PushError
+from components.pusher.versions import MODELS_CONFIG_FILE, ServingPolicy, VersionError, parse_policy
 
 _MODEL_FILE = "saved_model.pb"
 _CLAIM_PREFIX = ".push-"
@@ -52,12 +53,14 @@ def push_to_object_store(
             _upload(model_dir, posixpath.join(base_uri, str(version)), manifest, facts)
         finally:
             gfile.remove(claim)
-        removed = _complete_versions(base_uri)[:-keep_versions] if keep_versions else []
+        removed = _old_versions(base_uri, keep_versions) if keep_versions else []
         for old in removed:
             _remove_version(base_uri, old)
         return Push(version, is_new=True, removed=tuple(removed))
     except tf.errors.OpError as err:
         raise PushError(f"cannot push to {base_uri}: {err.message}") from err
+    except VersionError as err:
+        raise PushError(f"cannot push to {base_uri}: {err}") from err
 
 
 def _upload(model_dir: str, target: str, manifest: Manifest, facts: Mapping[str, Any]) -> None:
@@ -104,6 +107,17 @@ def _sweep(base_uri: str) -> None:
             if version not in _complete_versions(base_uri):
                 _remove_version(base_uri, version)
             gfile.remove(posixpath.join(base_uri, name))
+
+
+def _old_versions(base_uri: str, keep: int) -> list[int]:
+    """Returns all but the newest `keep` versions, without those that are served or labelled."""
+    file = posixpath.join(base_uri, MODELS_CONFIG_FILE)
+    policy = ServingPolicy()
+    if gfile.exists(file):
+        with gfile.GFile(file, "r") as stream:
+            policy = parse_policy(stream.read(), file)
+    protected = {*(policy.versions or ()), *policy.labels.values()}
+    return [version for version in _complete_versions(base_uri)[:-keep] if version not in protected]
 
 
 def _remove_version(base_uri: str, version: int | str) -> None:

@@ -73,13 +73,25 @@ def read_policy(base_dir: Path) -> ServingPolicy:
         VersionError: If there is one that is not of one model.
     """
     file = base_dir / MODELS_CONFIG_FILE
-    config = model_server_config_pb2.ModelServerConfig()
     try:
-        text_format.Parse(file.read_text(encoding="utf-8"), config)
-        (model,) = config.model_config_list.config
+        return parse_policy(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
         return ServingPolicy()
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as err:
+    except (OSError, UnicodeDecodeError) as err:
+        raise VersionError(f"{file} cannot be read: {err}") from err
+
+
+def parse_policy(text: str, file: str) -> ServingPolicy:
+    """Parses a `models.config`; `file` is named in the error.
+
+    Raises:
+        VersionError: If it is not of one model.
+    """
+    config = model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(text, config)
+        (model,) = config.model_config_list.config
+    except text_format.ParseError as err:
         raise VersionError(f"{file} cannot be read: {err}") from err
     except ValueError as err:
         raise VersionError(f"{file} is not the config of one model.") from err

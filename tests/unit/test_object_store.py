@@ -55,6 +55,15 @@ def test_old_versions_go(make_model, base):
     assert sorted(int(name.rstrip("/")) for name in gfile.listdir(base)) == versions[2:]
 
 
+def test_labelled_version_stays(make_model, base):
+    first = push(make_model("0", content="0"), base).version
+    with gfile.GFile(f"{base}/models.config", "w") as file:
+        file.write(f'model_config_list {{ config {{ version_labels {{ key: "stable" value: {first} }} }} }}')
+    versions = [push(make_model(str(n), content=str(n)), base, keep_versions=1).version for n in (1, 2)]
+    numbers = sorted(int(name.rstrip("/")) for name in gfile.listdir(base) if name[0].isdigit())
+    assert numbers == [first, versions[1]]
+
+
 def test_changed_model_is_refused_and_leaves_no_trace(make_model, base):
     model = make_model()
     (model / "saved_model.pb").write_text("other")

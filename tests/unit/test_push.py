@@ -1,14 +1,23 @@
 """What a push leaves behind, whatever happens to it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
-from components.model_manifest import MANIFEST_FILE, ManifestError, make_manifest, read_manifest, write_manifest
+from components.model_manifest import (
+    MANIFEST_FILE,
+    ManifestError,
+    local_copy,
+    make_manifest,
+    read_manifest,
+    write_manifest,
+)
 from components.pusher.push import PushError, push_model
 from components.pusher.versions import assign_label, list_versions, locked, served_versions
 
@@ -181,3 +190,14 @@ def test_full_disk_and_read_only_destination_are_clear_errors_without_a_trace(
     process = in_mounted(options, script, tmp_path)
     assert f"PushError: cannot push to {tmp_path}/base: {reason}" in process.stderr
     assert process.stdout == ""
+
+
+def test_remote_model_is_copied_first(make_model, tmp_path):
+    model, remote = make_model(), f"ram://{tmp_path.name}/model"
+    for name, content in contents(model).items():
+        tf.io.gfile.makedirs(os.path.dirname(f"{remote}/{name}"))
+        with tf.io.gfile.GFile(f"{remote}/{name}", "wb") as file:
+            file.write(content)
+    with local_copy(remote) as folder:
+        assert push(folder, tmp_path / "base", expected_digest=read_manifest(str(model))["digest"]).is_new
+    assert not os.path.exists(folder)
