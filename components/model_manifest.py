@@ -67,11 +67,13 @@ def read_manifest(model_dir: str, expected_digest: str = "") -> Manifest:
     try:
         with open_file(posixpath.join(model_dir, MANIFEST_FILE), "rb") as file:
             manifest = json.loads(file.read())
+        if "saved_model.pb" not in {**manifest["files"]}:
+            raise ManifestError(f"{MANIFEST_FILE} lists no saved_model.pb.")
         if manifest["digest"] != digest_of(manifest["files"]):
             raise ManifestError(f"{MANIFEST_FILE} is damaged: its digest is not that of its list of files.")
     except (OSError, _remote_error()) as err:
         raise ManifestError(f"the model has no readable {MANIFEST_FILE}; the Trainer writes it.") from err
-    except (ValueError, LookupError, TypeError) as err:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
         raise ManifestError(f"{MANIFEST_FILE} is damaged: {err!r}.") from err
     if expected_digest and manifest["digest"] != expected_digest:
         raise ManifestError(

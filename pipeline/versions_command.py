@@ -71,7 +71,7 @@ def promote(base_dir: Path, version: int | None, label: str, base_path: str | No
       sluice versions promote 1795377531 --label canary
     """
     with _version_errors():
-        chosen = version or max(list_versions(base_dir), default=0)
+        chosen = max(list_versions(base_dir), default=0) if version is None else version
         click.echo(describe_policy(assign_label(base_dir, chosen, label, base_path=base_path)))
 
 
@@ -123,33 +123,25 @@ def print_versions(base_dir: Path, *, verify: bool) -> bool:
         Whether every version is what was pushed, as far as was looked.
     """
     versions, policy, served = list_versions(base_dir), read_policy(base_dir), served_versions(base_dir)
-    manifests = {version: _manifest(base_dir / str(version)) for version in versions}
     if not versions:
         raise VersionError(f"nothing was pushed to {base_dir} yet.")
-    metrics = sorted(
-        {name for manifest in manifests.values() for name in manifest.get("metrics", {})} - {EXAMPLE_COUNT}
-    )
+    manifests = {version: _manifest(base_dir / str(version)) for version in reversed(versions)}
+    metrics = sorted({name for manifest in manifests.values() for name in manifest["metrics"]} - {EXAMPLE_COUNT})
     table = Table("version", "pushed", "served", "labels", box=box.SIMPLE_HEAD)
     for name in metrics:
         table.add_column(name.replace("_", " "), justify="right")
-    for name in ("span", "model", "run"):
-        table.add_column(name)
-    table.add_column("KiB", justify="right")
-    if verify:
-        table.add_column("files")
+    for name in ("span", "model", "run", "KiB", *["files"] * verify):
+        table.add_column(name, justify="right" if name == "KiB" else "left")
     states = {version: _state(base_dir / str(version)) if verify else "" for version in versions}
-    for version in reversed(versions):
-        manifest, folder = manifests[version], base_dir / str(version)
+    for version, manifest in manifests.items():
+        folder = base_dir / str(version)
         labels = ", ".join(sorted(label for label, labelled in policy.labels.items() if labelled == version))
-        figures = [f"{value:.4g}" if (value := manifest.get("metrics", {}).get(m)) is not None else "" for m in metrics]
-        facts = [
-            str(manifest.get("span", "")),
-            manifest.get("digest", "no manifest")[:12],
-            manifest.get("run_id", "")[:15],
-        ]
+        figures = [f"{manifest['metrics'][name]:.4g}" if name in manifest["metrics"] else "" for name in metrics]
+        facts = [manifest["span"], manifest["digest"][:12], manifest["run_id"][:15], _kib(folder)]
         row = [str(version), _pushed_at(folder), "yes" * (version in served), labels, *figures, *facts]
-        table.add_row(*row, f"{_num_bytes(folder) / 1024:.0f}", *([states[version]] if verify else []))
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False).print(table)
+        table.add_row(*row, *[states[version]] * verify)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(width=width, highlight=False, markup=False).print(table)
     return all(state in ("", "ok") for state in states.values())
 
 
@@ -160,23 +152,30 @@ def describe_policy(policy: ServingPolicy) -> str:
 
 
 def _manifest(folder: Path) -> Manifest:
+    """Returns what a version says of itself; another tool may have pushed it."""
     try:
-        return read_manifest(str(folder))
-    except ManifestError:  # pushed by another tool
-        return {}
+        manifest = read_manifest(str(folder))
+    except ManifestError:
+        manifest = {"digest": "no manifest"}
+    metrics = manifest.get("metrics")
+    figures = metrics.items() if isinstance(metrics, dict) else ()
+    manifest["metrics"] = {name: value for name, value in figures if isinstance(value, int | float)}
+    return manifest | {name: str(manifest.get(name, "")) for name in ("span", "run_id")}
 
 
 def _state(folder: Path) -> str:
     try:
         expected = read_manifest(str(folder))["digest"]
+        return "ok" if make_manifest(str(folder))["digest"] == expected else "changed since the push"
     except ManifestError as err:
         return str(err)
-    return "ok" if make_manifest(str(folder))["digest"] == expected else "changed since the push"
+    except OSError as err:
+        return f"{err.filename} cannot be read: {err.strerror}"
 
 
 def _pushed_at(folder: Path) -> str:
     return datetime.fromtimestamp(folder.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _num_bytes(folder: Path) -> int:
-    return sum((folder / name).stat().st_size for name in list_files(str(folder)))
+def _kib(folder: Path) -> str:
+    return f"{sum((folder / name).lstat().st_size for name in list_files(str(folder))) / 1024:.0f}"

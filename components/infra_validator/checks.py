@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
 
 from components.infra_validator.feeds import feed_examples, read_recorded_logits, warmup_feeds
 from components.infra_validator.graph_scan import forbidden_operations
@@ -18,6 +17,7 @@ from components.model_manifest import ManifestError, check_model
 from components.trainer import RECORDED_LOGITS_FILE, WARMUP_FILE
 
 _SINGLE_ROWS = 8
+_MAX_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords of TF Serving
 _LATENCY_REPEATS = (200, 30)  # of one row, of all
 _MALFORMED = {
     "an empty batch": [],
@@ -41,8 +41,11 @@ class Candidate:
         self._model_dir = model_dir
         self._tolerance = tolerance
         self._signatures: dict[str, Signature] = {}
+        self._refused_outputs: set[str] = set()
         self.examples, self.logits = read_recorded_logits(model_run_dir)
         self.report.num_rows = len(self.examples)
+        if not np.isfinite(self.logits).all():
+            self._refuse("the logits that the Trainer recorded are not finite: the trained model is broken")
         if not self.examples:
             self._refuse(
                 f"the Trainer recorded no logits in {RECORDED_LOGITS_FILE}; a module file of your own exports with "
@@ -115,8 +118,12 @@ class Candidate:
         logits = self.logits[rows]
         expected = {"logits": logits, "probabilities": _softmax(logits), "scores": _softmax(logits)}
         for output, array in outputs.items():
+            if f"{name} {output}" in self._refused_outputs:
+                continue  # one reason is enough
+            num_reasons = len(self.report.reasons)
             info, where = signature.outputs[output], f"'{output}' of '{name}' on {len(logits)} rows"
-            if array.dtype != info.dtype or not info.fits(array.shape) or len(array) != len(logits):
+            fits = array.dtype == info.dtype and info.fits(array.shape) and len(array) == len(logits)
+            if not fits or (output in expected and (array.dtype.kind, array.shape) != ("f", logits.shape)):
                 self._refuse(f"{where} is {array.dtype} {array.shape}; its signature says {info.dtype} {info.shape}")
             elif array.dtype.kind == "f" and not np.isfinite(array).all():
                 self._refuse(f"{where} is not finite in {np.sum(~np.isfinite(array))} places")
@@ -124,17 +131,37 @@ class Candidate:
                 difference = float(np.abs(array - expected[output]).max())
                 key = f"{name} {output}"
                 self.report.largest_differences[key] = max(difference, self.report.largest_differences.get(key, 0.0))
-                if difference > self._tolerance:
+                if not difference <= self._tolerance:
                     self._refuse(f"{where} differs by {difference:.1e} from the Trainer's (limit {self._tolerance:g})")
+            if len(self.report.reasons) > num_reasons:
+                self._refused_outputs.add(f"{name} {output}")
+        self._check_classes(name, outputs, logits)
+
+    def _check_classes(self, name: str, outputs: Mapping[str, Array], logits: Array) -> None:
+        """Holds `predicted_class` against the class of the largest logit; `classes` names them in order."""
+        classes, predicted = outputs.get("classes"), outputs.get("predicted_class")
+        if classes is None or classes.shape != logits.shape:
+            return
+        if (classes != classes[:1]).any() or len(set(classes[0])) != logits.shape[1]:
+            self._refuse(f"'classes' of '{name}' does not name the same {logits.shape[1]} classes for every row")
+        elif predicted is not None and (predicted.ravel() != classes[0][logits.argmax(axis=1)]).any():
+            self._refuse(f"'predicted_class' of '{name}' is not the class with the largest logit")
 
     def _check_warmup(self, process: LoaderProcess) -> None:
         file = os.path.join(self._model_dir, WARMUP_FILE)
         if not os.path.exists(file):
             self._refuse(f"{WARMUP_FILE} is missing")
             return
-        for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            name, feeds = warmup_feeds(log, self._signatures)
+        try:
+            records = list(tf.data.TFRecordDataset(file).as_numpy_iterator())
+        except tf.errors.OpError as err:
+            self._refuse(f"{WARMUP_FILE} cannot be read: {err.message}")
+            return
+        if not 0 < len(records) <= _MAX_WARMUP_RECORDS:
+            self._refuse(f"{WARMUP_FILE} holds {len(records)} records; TF Serving reads 1 to {_MAX_WARMUP_RECORDS}")
+            return
+        for record in records:
+            name, feeds = warmup_feeds(record, self._signatures)
             fetches = [info.tensor_name for info in self._signatures[name].outputs.values()]
             process.run(feeds, fetches, f"replaying a warmup request for '{name}'")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.infra_validator.loader import INVALID_ARGUMENT, Array, LoaderError
@@ -38,14 +39,22 @@ def feed_examples(signature: Signature, examples: Sequence[bytes]) -> dict[str, 
     return feeds
 
 
-def warmup_feeds(
-    log: prediction_log_pb2.PredictionLog, signatures: Mapping[str, Signature]
-) -> tuple[str, dict[str, Array]]:
-    """Returns the signature of a warmup record and what it is fed.
+def warmup_feeds(record: bytes, signatures: Mapping[str, Signature]) -> tuple[str, dict[str, Array]]:
+    """Returns the signature of a serialized warmup record and what it is fed.
 
     Raises:
-        LoaderError: If the model has no such signature or input.
+        LoaderError: If the record cannot be read, or the model has no such signature or input.
     """
+    try:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        return _log_feeds(log, signatures)
+    except (DecodeError, ValueError, TypeError, MemoryError) as err:
+        raise LoaderError(INVALID_ARGUMENT, f"a warmup record cannot be read: {err}") from err
+
+
+def _log_feeds(
+    log: prediction_log_pb2.PredictionLog, signatures: Mapping[str, Signature]
+) -> tuple[str, dict[str, Array]]:
     kind = log.WhichOneof("log_type")
     if kind not in ("predict_log", "classify_log"):
         raise LoaderError(INVALID_ARGUMENT, f"a warmup record is a {kind}, which is not supported")
@@ -69,9 +78,13 @@ def read_recorded_logits(model_run_dir: str) -> tuple[list[bytes], Array]:
     try:
         with open_file(posixpath.join(model_run_dir, RECORDED_LOGITS_FILE), "r") as file:
             record = json.loads(file.read())
-        return [base64.b64decode(example) for example in record["examples"]], np.array(record["logits"], np.float32)
+        examples = [base64.b64decode(example) for example in record["examples"]]
+        logits = np.array(record["logits"], np.float32)
     except (OSError, tf.errors.OpError, ValueError, LookupError, TypeError):
         return [], np.empty((0, 0), np.float32)
+    if logits.ndim != 2 or len(logits) != len(examples):
+        return [], np.empty((0, 0), np.float32)
+    return examples, logits
 
 
 def _strings(items: Sequence[bytes]) -> Array:

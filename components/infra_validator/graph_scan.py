@@ -16,15 +16,24 @@ _FORBIDDEN = {
         FixedLengthRecordDatasetV2 CSVDataset CSVDatasetV2 SqlDataset MatchingFilesDataset CacheDataset
         CacheDatasetV2 SaveDataset SaveDatasetV2 LoadDataset DatasetToTFRecord SnapshotDataset SnapshotDatasetV2
         CreateSummaryFileWriter WriteSummary FileSystemSetConfiguration Save SaveSlices Restore RestoreSlice
+        CreateSummaryDbWriter DebugIdentity DebugIdentityV2 DebugIdentityV3
+        ImmutableConst RecordInput ListSnapshotChunksDataset LoadAndRemapMatrix GenerateVocabRemapping DistributedSave
+        DecodeProtoV2 EncodeProtoV2
     """,
-    "prints, to a file if it likes": "PrintV2",
+    "prints, to a file if it likes": "Print PrintV2",
     "calls Python, which no server has": "PyFunc PyFuncStateless EagerPyFunc GeneratorDataset",
     "speaks to other machines": "RpcOp RemoteCall DataServiceDataset DataServiceDatasetV2",
     "is compiled by XLA, which TF Serving has switched off": "XlaLaunch XlaLaunchV2 _XlaCompile _XlaRun",
 }
 _REASONS = {op: reason for reason, ops in _FORBIDDEN.items() for op in ops.split()}
-# A SavedModel restores and saves its variables with these; no request may.
-_SAVER = {"SaveV2", "RestoreV2", "MergeV2Checkpoints"}
+# A SavedModel restores its variables and fills its tables with these; no request may.
+_ONLY_AT_LOAD = {
+    "SaveV2",
+    "RestoreV2",
+    "MergeV2Checkpoints",
+    "InitializeTableFromTextFile",
+    "InitializeTableFromTextFileV2",
+}
 _XLA_ATTRIBUTES = ("_XlaMustCompile", "jit_compile")
 
 
@@ -47,13 +56,13 @@ def forbidden_operations(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
         if any(function.attr[name].b for name in _XLA_ATTRIBUTES if name in function.attr):
             name = function.signature.name
             found.setdefault("a function is compiled by XLA (jit_compile), which TF Serving has switched off", name)
-    for op, where in _saver_operations_in_requests(meta_graph):
+    for op, where in _load_operations_in_requests(meta_graph):
         found.setdefault(f"{op} reads or writes files on a request", where)
     return [f"{what}, in {where}" for what, where in sorted(found.items())]
 
 
-def _saver_operations_in_requests(meta_graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tuple[str, str]]:
-    """Yields the saver's operations that some signature reaches, and where."""
+def _load_operations_in_requests(meta_graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tuple[str, str]]:
+    """Yields the operations that belong to the load and that some signature reaches, and where."""
     graph = meta_graph.graph_def
     nodes = {node.name: node for node in graph.node}
     functions = {function.signature.name: function for function in graph.library.function}
@@ -65,10 +74,10 @@ def _saver_operations_in_requests(meta_graph: meta_graph_pb2.MetaGraphDef) -> It
     )
     for function in _reached_functions(_upstream(outputs, nodes), functions):
         for node in function.node_def:
-            if node.op in _SAVER:
+            if node.op in _ONLY_AT_LOAD:
                 yield node.op, function.signature.name
     for node in _upstream(outputs, nodes):
-        if node.op in _SAVER:
+        if node.op in _ONLY_AT_LOAD:
             yield node.op, "the graph"
 
 

@@ -116,8 +116,10 @@ def _old_versions(base_uri: str, keep: int) -> list[int]:
     if gfile.exists(file):
         with gfile.GFile(file, "r") as stream:
             policy = parse_policy(stream.read(), file)
-    protected = {*(policy.versions or ()), *policy.labels.values()}
-    return [version for version in _complete_versions(base_uri)[:-keep] if version not in protected]
+    versions = _complete_versions(base_uri)
+    served = versions[-policy.num_newest :] if policy.versions is None else policy.versions
+    protected = {*served, *policy.labels.values(), *versions[-keep:]}
+    return [version for version in versions if version not in protected]
 
 
 def _remove_version(base_uri: str, version: int | str) -> None:

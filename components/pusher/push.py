@@ -30,7 +30,9 @@ from components.pusher.versions import (
     VersionError,
     list_versions,
     locked,
-    numbered_folders,
+    next_version,
+    read_policy,
+    remove,
     remove_old_versions,
     write_first_policy,
 )
@@ -83,6 +85,7 @@ def push_model(
     try:
         base.mkdir(parents=True, exist_ok=True)
         with locked(base):
+            read_policy(base)  # a damaged one is found before anything lands
             _sweep(base)
             manifest = _expected_manifest(model_dir, expected_digest)
             newest = _newest_version_of(base, manifest)
@@ -128,7 +131,7 @@ def _push(model_dir: Path, base: Path, manifest: Manifest, facts: Mapping[str, A
             for file in files:
                 _sync(os.path.join(folder, file))
             _sync(folder)
-        version = max([*numbered_folders(base), int(time.time())]) + 1
+        version = next_version(base, now=int(time.time()))
         while not _rename(staging, base / str(version)):
             version += 1
     except BaseException:
@@ -172,7 +175,4 @@ def _sync(path: str | Path) -> None:
 def _sweep(base: Path) -> None:
     """Removes what crashed pushes left; under the lock, nobody else is at work."""
     for leftover in base.glob(f"{STAGING_PREFIX}*"):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
+        remove(leftover)

@@ -36,11 +36,13 @@ class ServingPolicy:
 
     Attributes:
         versions: The versions to serve; None means the newest.
+        num_newest: How many of the newest, if `versions` is None.
         labels: Version by label.
         base_path: Where the server finds the destination.
     """
 
     versions: tuple[int, ...] | None = None
+    num_newest: int = 1
     labels: dict[str, int] = field(default_factory=dict)
     base_path: str = ""
 
@@ -49,7 +51,8 @@ def list_versions(base_dir: Path) -> list[int]:
     """Returns the numbered folders that hold a model, ascending."""
     if not base_dir.is_dir():
         return []
-    return [number for number in numbered_folders(base_dir) if (base_dir / str(number) / "saved_model.pb").is_file()]
+    numbers = dict.fromkeys(numbered_folders(base_dir))  # `7` and `007` are one number; only `7` is a version
+    return [number for number in numbers if (base_dir / str(number) / "saved_model.pb").is_file()]
 
 
 def numbered_folders(base_dir: Path) -> list[int]:
@@ -62,7 +65,7 @@ def served_versions(base_dir: Path) -> list[int]:
     """Returns the versions that a server of `base_dir` serves, ascending."""
     policy, versions = read_policy(base_dir), list_versions(base_dir)
     if policy.versions is None:
-        return versions[-1:]
+        return versions[-policy.num_newest :]
     return sorted(set(policy.versions) & set(versions))
 
 
@@ -72,13 +75,7 @@ def read_policy(base_dir: Path) -> ServingPolicy:
     Raises:
         VersionError: If there is one that is not of one model.
     """
-    file = base_dir / MODELS_CONFIG_FILE
-    try:
-        return parse_policy(file.read_text(encoding="utf-8"), str(file))
-    except FileNotFoundError:
-        return ServingPolicy()
-    except (OSError, UnicodeDecodeError) as err:
-        raise VersionError(f"{file} cannot be read: {err}") from err
+    return _policy_of(_read_config(base_dir).model_config_list.config[0])
 
 
 def parse_policy(text: str, file: str) -> ServingPolicy:
@@ -87,17 +84,7 @@ def parse_policy(text: str, file: str) -> ServingPolicy:
     Raises:
         VersionError: If it is not of one model.
     """
-    config = model_server_config_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(text, config)
-        (model,) = config.model_config_list.config
-    except text_format.ParseError as err:
-        raise VersionError(f"{file} cannot be read: {err}") from err
-    except ValueError as err:
-        raise VersionError(f"{file} is not the config of one model.") from err
-    policy = model.model_version_policy
-    versions = tuple(policy.specific.versions) if policy.HasField("specific") else None
-    return ServingPolicy(versions, dict(model.version_labels), model.base_path)
+    return _policy_of(_parse_config(text, file).model_config_list.config[0])
 
 
 def write_first_policy(base_dir: Path) -> None:
@@ -161,9 +148,12 @@ def _move_labels(base_dir: Path, labels: dict[str, int], base_path: str, settle_
     before = read_policy(base_dir)
     served = {*labels.values(), *_older(base_dir, labels[STABLE])[-1:]}
     if before.versions is not None and not set(labels.values()) <= set(before.versions):
-        _write_policy(base_dir, ServingPolicy(tuple(sorted(served | {*before.versions})), before.labels, base_path))
+        _write_policy(
+            base_dir,
+            ServingPolicy(tuple(sorted(served | {*before.versions})), labels=before.labels, base_path=base_path),
+        )
         time.sleep(settle_secs)
-    policy = ServingPolicy(tuple(sorted(served)), labels, base_path)
+    policy = ServingPolicy(tuple(sorted(served)), labels=labels, base_path=base_path)
     _write_policy(base_dir, policy)
     return policy
 
@@ -191,8 +181,28 @@ def remove_old_versions(base_dir: Path, keep: int) -> list[int]:
         # A server must never list half a version, so that it is renamed away before it is emptied.
         doomed = base_dir / f"{STAGING_PREFIX}pruned-{version}-{uuid.uuid4().hex[:8]}"
         os.rename(base_dir / str(version), doomed)
-        shutil.rmtree(doomed)
+        remove(doomed)
     return removed
+
+
+def next_version(base_dir: Path, *, now: int) -> int:
+    """Returns max(existing, now) + 1.
+
+    Raises:
+        VersionError: If a server would not know so large a number.
+    """
+    version = max([*numbered_folders(base_dir), now]) + 1
+    if version > _LARGEST_VERSION:
+        raise VersionError(f"it holds version {_LARGEST_VERSION}, after which TF Serving knows no other. Remove it.")
+    return version
+
+
+def remove(path: Path) -> None:
+    """Removes a folder, a file or a link, but nothing that a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 @contextlib.contextmanager
@@ -223,16 +233,47 @@ def locked(base_dir: Path) -> Iterator[None]:
 
 
 def _write_policy(base_dir: Path, policy: ServingPolicy) -> None:
-    config = model_server_config_pb2.ModelServerConfig()
-    model = config.model_config_list.config.add(
-        name=base_dir.resolve().name, base_path=policy.base_path, model_platform="tensorflow"
-    )
+    config = _read_config(base_dir)  # what else a user wrote into it stays
+    model = config.model_config_list.config[0]
+    model.base_path = policy.base_path
     if policy.versions is not None:
-        model.model_version_policy.specific.versions.extend(policy.versions)
+        model.model_version_policy.specific.versions[:] = policy.versions
+    model.version_labels.clear()
     for label, version in sorted(policy.labels.items()):
         model.version_labels[label] = version
     with replaced_file(base_dir / MODELS_CONFIG_FILE) as staged:
         staged.write_text(text_format.MessageToString(config), encoding="utf-8")
+
+
+def _read_config(base_dir: Path) -> model_server_config_pb2.ModelServerConfig:
+    """Returns `models.config`, or what it would be without a word about versions."""
+    file = base_dir / MODELS_CONFIG_FILE
+    try:
+        return _parse_config(file.read_text(encoding="utf-8"), str(file))
+    except FileNotFoundError:
+        config = model_server_config_pb2.ModelServerConfig()
+        config.model_config_list.config.add(name=base_dir.resolve().name, model_platform="tensorflow")
+        return config
+    except (OSError, UnicodeDecodeError) as err:
+        raise VersionError(f"{file} cannot be read: {err}") from err
+
+
+def _parse_config(text: str, file: str) -> model_server_config_pb2.ModelServerConfig:
+    config = model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(text, config)
+    except text_format.ParseError as err:
+        raise VersionError(f"{file} cannot be read: {err}") from err
+    if len(config.model_config_list.config) != 1:
+        raise VersionError(f"{file} is not the config of one model.")
+    return config
+
+
+def _policy_of(model: model_server_config_pb2.ModelConfig) -> ServingPolicy:
+    policy = model.model_version_policy
+    versions = tuple(policy.specific.versions) if policy.HasField("specific") else None
+    num_newest = _LARGEST_VERSION if policy.HasField("all") else policy.latest.num_versions or 1
+    return ServingPolicy(versions, num_newest, dict(model.version_labels), model.base_path)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
 
 from components.infra_validator.feeds import warmup_feeds
 from components.infra_validator.graph_scan import forbidden_operations
@@ -67,7 +66,7 @@ def answers(sluice, reference, rows, tmp_path_factory):
     """Outputs of both signatures for every row, by loader and `signature/output`."""
     folder = tmp_path_factory.mktemp("consumer")
     (folder / "rows.json").write_text(json.dumps(rows))
-    version = max((sluice.root / "serving_model" / "reference").iterdir(), key=lambda path: int(path.name))
+    version = sluice.root / "serving_model" / "reference" / str(reference.versions[0])
     answers = {}
     for loader in ("tf2", "tf1"):
         with (folder / f"{loader}.npz").open("wb") as output:
@@ -172,6 +171,6 @@ def test_warmup_holds_requests_of_one_row_and_of_many_for_every_signature(sluice
     signatures = signatures_of(load_meta_graph(str(version_dir)))
     batches = {}
     for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-        name, feeds = warmup_feeds(prediction_log_pb2.PredictionLog.FromString(record), signatures)
+        name, feeds = warmup_feeds(record, signatures)
         batches.setdefault(name, []).append({len(array) for array in feeds.values()})
     assert batches == {name: [{1}, {32}] for name in signatures}

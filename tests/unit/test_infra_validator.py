@@ -68,8 +68,8 @@ class Tiny(tf.Module):
 def export(tmp_path):
     """Exports a model with its samples and manifest; returns the folders of model and record."""
 
-    def write(change=None, batch_size=None, logits=None):
-        module, examples = Tiny(change), make_examples()
+    def write(change=None, batch_size=None, logits=None, module=None):
+        module, examples = module or Tiny(change), make_examples()
         model_dir, model_run_dir = str(tmp_path / "model"), str(tmp_path / "model_run")
         tf.saved_model.save(module, model_dir, signatures=module.signatures(batch_size))
         if logits is None:
@@ -132,6 +132,96 @@ def restores_a_checkpoint(logits):
 def test_wrong_model_is_refused_with_the_reason(change, reason, export):
     report = check(export(change), timeout_secs=8.0)
     assert any(re.search(reason, found) for found in report.reasons), report.reasons
+
+
+def test_wrong_output_gives_one_reason(export):
+    reasons = check(export(lambda logits: logits + 1.0)).reasons
+    assert len(reasons) == 2  # `logits` of the two signatures that have them
+
+
+def test_recorded_logits_that_are_no_numbers_are_a_reason(export):
+    reasons = check(export(logits=[[float("nan")] * 2] * 5)).reasons
+    assert reasons == ["the logits that the Trainer recorded are not finite: the trained model is broken"]
+
+
+@pytest.mark.parametrize("logits", [[], [1.0], [[1.0, 2.0]] * 4, [[[1.0]]] * 5, "text"])
+def test_record_that_does_not_fit_the_rows_is_none(logits, export):
+    assert "the Trainer recorded no logits" in check(export(logits=logits)).reasons[0]
+
+
+class Naming(Tiny):
+    """Names its classes, rightly or not."""
+
+    def __init__(self, classes, predicted):
+        super().__init__()
+        self.names = classes, predicted
+
+    def answer(self, features):
+        outputs = super().answer(features)
+        classes, predicted = (tf.constant(names) for names in self.names)
+        num_rows = tf.shape(outputs["logits"])[0]
+        best = tf.gather(predicted, tf.argmax(outputs["logits"], axis=1))[:, tf.newaxis]
+        return outputs | {"classes": tf.tile(classes[tf.newaxis], [num_rows, 1]), "predicted_class": best}
+
+
+@pytest.mark.parametrize(
+    ("classes", "predicted", "reason"),
+    [
+        (["no", "yes"], ["no", "yes"], None),
+        (
+            ["no", "yes"],
+            ["yes", "no"],
+            "'predicted_class' of 'serving_default' is not the class with the largest logit",
+        ),
+        (["no", "no"], ["no", "no"], "'classes' of 'serving_default' does not name the same 2 classes for every row"),
+    ],
+)
+def test_names_of_the_classes_must_agree_with_the_logits(classes, predicted, reason, export):
+    reasons = check(export(module=Naming(classes, predicted))).reasons
+    assert reason in reasons if reason else reasons == []
+
+
+def test_table_from_a_vocabulary_file_is_no_reason(export, tmp_path):
+    (tmp_path / "vocabulary.txt").write_text("a\nb\n")
+    module = Tiny()
+    module.table = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            str(tmp_path / "vocabulary.txt"),
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        -1,
+    )
+    module.change = lambda logits: logits + 0.0 * tf.cast(module.table.lookup(tf.constant("a")), tf.float32)
+    assert check(export(module=module)).reasons == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"garbage" * 10, "assets.extra/tf_serving_warmup_requests cannot be read: "),
+        (b"", "assets.extra/tf_serving_warmup_requests holds 0 records; TF Serving reads 1 to 1000"),
+    ],
+)
+def test_warmup_file_that_tf_serving_would_not_read_is_refused(content, reason, export):
+    model_dir, record = export()
+    with open(os.path.join(model_dir, "assets.extra", "tf_serving_warmup_requests"), "wb") as file:
+        file.write(content)
+    write_manifest(model_dir, make_manifest(model_dir))
+    (found,) = check((model_dir, record)).reasons
+    assert found.startswith(reason)
+
+
+@pytest.mark.parametrize("record", [b"\xff\xff", b"no record at all"])
+def test_warmup_record_that_is_none_is_refused(record, export):
+    model_dir, model_run_dir = export()
+    with tf.io.TFRecordWriter(os.path.join(model_dir, "assets.extra", "tf_serving_warmup_requests")) as writer:
+        writer.write(record)
+    write_manifest(model_dir, make_manifest(model_dir))
+    (found,) = check((model_dir, model_run_dir)).reasons
+    assert found.startswith("replaying the warmup requests failed: a warmup record ")
 
 
 def test_fixed_batch_dimension_is_refused(export):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -83,7 +84,9 @@ def test_model_of_before_the_newest_is_pushed_again(make_model, tmp_path):
         (lambda m: (m / "added").write_text("x"), "added is not in the manifest"),
         (lambda m: (m / MANIFEST_FILE).unlink(), "no readable sluice_manifest.json; the Trainer writes it"),
         (lambda m: (m / MANIFEST_FILE).write_text("{"), "sluice_manifest.json is damaged"),
-        (lambda m: (m / MANIFEST_FILE).write_text('{"digest": "x", "files": {}}'), "its digest is not that of"),
+        (lambda m: (m / MANIFEST_FILE).write_text('{"digest": "x", "files": {}}'), "lists no saved_model.pb"),
+        (lambda m: (m / MANIFEST_FILE).write_text('{"digest": "x", "files": ["saved_model.pb"]}'), "is damaged"),
+        (lambda m: (m / MANIFEST_FILE).write_text("[" * 100_000), "is damaged"),
         (lambda m: write_manifest(str(m), make_manifest(str(m)) | {"digest": "x"}), "its digest is not that of"),
     ],
 )
@@ -201,3 +204,31 @@ def test_remote_model_is_copied_first(make_model, tmp_path):
     with local_copy(remote) as folder:
         assert push(folder, tmp_path / "base", expected_digest=read_manifest(str(model))["digest"]).is_new
     assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("text", ["garbage", "model_config_list { config {} config {} }"])
+def test_damaged_policy_is_found_before_anything_lands(text, make_model, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "models.config").write_text(text)
+    with pytest.raises(PushError, match=r"models\.config"):
+        push(make_model(), tmp_path / "base", keep_versions=1)
+    assert [path.name for path in (tmp_path / "base").iterdir()] == ["models.config"]
+
+
+def test_links_and_odd_numbers_do_not_stop_a_push(make_model, tmp_path):
+    base, elsewhere = tmp_path / "base", make_model("elsewhere")
+    base.mkdir()
+    (base / "6").symlink_to(elsewhere)
+    shutil.copytree(elsewhere, base / "007")
+    shutil.copytree(elsewhere, base / "7")
+    (base / "8").write_text("no folder")
+    result = push(make_model(content="new"), base, keep_versions=1)
+    assert result.removed == (6, 7)
+    assert {path.name for path in base.iterdir()} == {"007", "8", str(result.version), "models.config"}
+    assert (elsewhere / "saved_model.pb").exists()
+
+
+def test_largest_number_of_all_leaves_no_room_for_a_version(make_model, tmp_path):
+    (tmp_path / "base" / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(PushError, match="it holds version 9223372036854775807, after which TF Serving knows no other"):
+        push(make_model(), tmp_path / "base")

@@ -108,3 +108,22 @@ def test_nothing_but_the_config_is_left_of_a_promotion(base):
     before = {path.name for path in base.iterdir()}
     label(base, 5, v.STABLE)
     assert {path.name for path in base.iterdir()} == before | {v.MODELS_CONFIG_FILE}
+
+
+@pytest.mark.parametrize(("policy", "served"), [("all {}", [3, 5, 9]), ("latest { num_versions: 2 }", [5, 9])])
+def test_policy_that_serves_more_than_the_newest_is_respected(policy, served, base):
+    text = f"model_config_list {{ config {{ model_version_policy {{ {policy} }} }} }}"
+    (base / v.MODELS_CONFIG_FILE).write_text(text)
+    assert v.served_versions(base) == served
+    v.prune(base, 1)
+    assert v.list_versions(base) == served
+
+
+def test_what_a_user_wrote_into_the_config_stays(base):
+    text = 'model_config_list { config { name: "other" logging_config { sampling_config { sampling_rate: 0.5 } } } }'
+    (base / v.MODELS_CONFIG_FILE).write_text(text)
+    label(base, 5, v.STABLE)
+    model = config_of(base)
+    assert model.name == "other"
+    assert model.logging_config.sampling_config.sampling_rate == 0.5
+    assert dict(model.version_labels) == {"stable": 5}
