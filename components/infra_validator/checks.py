@@ -135,16 +135,16 @@ class Candidate:
                     self._refuse(f"{where} differs by {difference:.1e} from the Trainer's (limit {self._tolerance:g})")
             if len(self.report.reasons) > num_reasons:
                 self._refused_outputs.add(f"{name} {output}")
-        self._check_classes(name, outputs, logits)
+        if outputs.keys() >= {"logits", "classes", "predicted_class"}:
+            self._check_classes(name, outputs["logits"], outputs["classes"], outputs["predicted_class"])
 
-    def _check_classes(self, name: str, outputs: Mapping[str, Array], logits: Array) -> None:
-        """Holds `predicted_class` against the class of the largest logit; `classes` names them in order."""
-        classes, predicted = outputs.get("classes"), outputs.get("predicted_class")
-        if classes is None or classes.shape != logits.shape:
-            return
-        if (classes != classes[:1]).any() or len(set(classes[0])) != logits.shape[1]:
+    def _check_classes(self, name: str, logits: Array, classes: Array, predicted: Array) -> None:
+        """Holds the names of the classes against each other and against the model's own logits."""
+        if classes.shape != logits.shape or predicted.size != len(logits):
+            self._refuse(f"'classes' and 'predicted_class' of '{name}' do not fit its 'logits'")
+        elif (classes != classes[:1]).any() or len(set(classes[0])) != logits.shape[1]:
             self._refuse(f"'classes' of '{name}' does not name the same {logits.shape[1]} classes for every row")
-        elif predicted is not None and (predicted.ravel() != classes[0][logits.argmax(axis=1)]).any():
+        elif (predicted.ravel() != classes[0][logits.argmax(axis=1)]).any():
             self._refuse(f"'predicted_class' of '{name}' is not the class with the largest logit")
 
     def _check_warmup(self, process: LoaderProcess) -> None:
