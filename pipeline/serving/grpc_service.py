@@ -1,6 +1,7 @@
 """TF Serving's gRPC services on its official stubs. Runs in the development server."""
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from tensorflow_serving.apis import (
 
 from pipeline.serving.models import ServedModel
 from pipeline.serving.servable import DEFAULT_SIGNATURE
-from pipeline.serving.status import ServingError, invalid_argument
+from pipeline.serving.status import INTERNAL_ERROR, ServingError, invalid_argument
 from pipeline.serving.tensors import examples_of, inputs_of, to_tensor_proto
 
 
@@ -38,7 +39,11 @@ def _with_status(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(self, request, context)
         except ServingError as err:
-            return context.abort(err.code, err.details)
+            error = err
+        except Exception:  # a client gets no traceback
+            logging.exception("%s failed.", method.__name__)
+            error = ServingError(grpc.StatusCode.INTERNAL, INTERNAL_ERROR)
+        return context.abort(error.code, error.details)
 
     return answer
 

@@ -38,7 +38,11 @@ def _example(values: Any) -> bytes:
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(values)}")
     example = example_pb2.Example()
     for name, value in values.items():
-        _fill(example.features.feature[name], name, value if isinstance(value, list) else [value])
+        try:
+            feature = example.features.feature[name]
+        except ValueError as err:  # half a surrogate pair
+            raise invalid_argument(f"Feature name is not valid UTF-8: {name!r}") from err
+        _fill(feature, name, value if isinstance(value, list) else [value])
     return example.SerializeToString()
 
 

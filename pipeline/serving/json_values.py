@@ -4,7 +4,6 @@ As strict as TF Serving, in its words (json_tensor.cc; the RESTful API page of i
 """
 
 import base64
-import binascii
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from components.infra_validator.signatures import TensorInfo
 from pipeline.serving.servable import Array, tensorflow_name
 from pipeline.serving.status import ServingError, invalid_argument
 
+_MAX_RANK = 32  # of NumPy; no signature is near it
 _MAX_SHOWN = 200  # characters of a value in an error
 _TYPE_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 _ACCEPTED: dict[str, tuple[type, ...]] = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str, dict)}
@@ -66,6 +66,10 @@ def to_array(value: Any, info: TensorInfo) -> Array:
     while isinstance(level, list):
         shape.append(len(level))
         level = level[0] if level else None
+    if len(shape) > _MAX_RANK:
+        raise invalid_argument(
+            f"JSON Value: lists are nested {len(shape)} deep; a tensor has at most {_MAX_RANK} levels"
+        )
     items = [value]
     for depth, size in enumerate(shape):
         _check_lists(items, depth, size, len(shape))
@@ -109,7 +113,7 @@ def decode_base64(value: Mapping[str, Any]) -> bytes:
         raise invalid_argument(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     try:
         return base64.b64decode(value["b64"], validate=True)
-    except binascii.Error as err:
+    except ValueError as err:  # binascii.Error, or text that is not ASCII
         raise invalid_argument("Unable to base64 decode") from err
 
 

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from components.pusher.versions import VersionError, read_policy, served_versions
+from components.trainer import WARMUP_FILE
 from pipeline.serving.servable import Servable
 from pipeline.serving.status import ServingError, invalid_argument, not_found
 from pipeline.serving.warmup import warm_up
@@ -209,6 +211,9 @@ def _load_warm(model_dir: Path, version: int) -> Servable:
     except ServingError:
         servable.close()
         raise
+    except Exception as err:
+        servable.close()
+        raise ServingError(grpc.StatusCode.INTERNAL, f"{WARMUP_FILE}: {err!r}") from err
     return servable
 
 

@@ -5,6 +5,7 @@ API" of TF Serving's guide documents the bodies.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -20,12 +21,13 @@ from pipeline.serving import json_examples, json_predict
 from pipeline.serving.json_values import parse_object, to_json
 from pipeline.serving.models import ServedModel
 from pipeline.serving.servable import DEFAULT_SIGNATURE, Array, Servable
-from pipeline.serving.status import MAX_REQUEST_BYTES, ServingError, invalid_argument
+from pipeline.serving.status import INTERNAL_ERROR, MAX_REQUEST_BYTES, ServingError, invalid_argument
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(_MODEL + ":(?P<verb>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(_MODEL + "(?P<metadata>/metadata)?", re.IGNORECASE)
 _MAX_VERSION = (1 << 63) - 1
+_MAX_VERSION_DIGITS = len(str(_MAX_VERSION))
 
 
 class RestApi:
@@ -46,6 +48,9 @@ class RestApi:
             response = self._answer(request)
         except ServingError as err:
             response = _response(json.dumps({"error": str(err)}, indent=4), err.http_status)
+        except Exception:  # a client gets no traceback
+            logging.exception("%s %s failed.", request.method, request.path)
+            response = _response(json.dumps({"error": INTERNAL_ERROR}, indent=4), 500)
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
@@ -100,9 +105,10 @@ class RestApi:
 
 
 def _spec(match: re.Match[str]) -> tuple[str, int | None, str]:
-    version = int(match["version"]) if match["version"] else None
-    if version is not None and version > _MAX_VERSION:
-        raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
+    digits = (match["version"] or "").lstrip("0")
+    if len(digits) > _MAX_VERSION_DIGITS or int(digits or 0) > _MAX_VERSION:
+        raise invalid_argument(f"Failed to convert version: {match['version'][:_MAX_VERSION_DIGITS]} to numeric.")
+    version = int(digits or 0) if match["version"] else None
     return unquote(match["name"]), version, unquote(match["label"] or "")
 
 

@@ -29,6 +29,8 @@ from pipeline.serving.status import MAX_REQUEST_BYTES
 HOST = "127.0.0.1"  # it is for development: no TLS, no authentication
 POLL_SECS = 1.0  # as --file_system_poll_wait_seconds
 _DRAIN_SECS = 10.0
+_MAX_CONNECTIONS = 1000  # half-sent requests of one client must not keep the others out
+_IDLE_SECS = 30
 _NUM_THREADS = 16  # of each endpoint
 
 
@@ -103,7 +105,17 @@ def _rest(model: ServedModel, port: int) -> Iterator[int]:
     sockets: dict[int, Any] = {}
     api = RestApi(model)
     try:
-        server = waitress.create_server(api, map=sockets, host=HOST, port=port, threads=_NUM_THREADS, ident="")
+        server = waitress.create_server(
+            api,
+            map=sockets,
+            host=HOST,
+            port=port,
+            threads=_NUM_THREADS,
+            ident="",
+            connection_limit=_MAX_CONNECTIONS,
+            channel_timeout=_IDLE_SECS,
+            asyncore_use_poll=True,  # select() knows no more than 1024 descriptors
+        )
     except OSError as err:
         raise OSError(f"Port {port} cannot be used: {err.strerror}. Choose another for the REST API.") from err
     loop = threading.Thread(target=server.run, name="rest")

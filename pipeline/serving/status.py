@@ -3,6 +3,7 @@
 import grpc
 
 MAX_REQUEST_BYTES = 64 << 20  # of a REST body and of a gRPC message
+INTERNAL_ERROR = "The server failed; its log says how."
 _MAX_DETAILS_BYTES = 1024  # TF Serving truncates so (grpc_status_util.cc); a longer one may not fit an HTTP/2 header
 
 # ToHTTPStatusCode of TF Serving's http_server.cc; any other code is a 500.

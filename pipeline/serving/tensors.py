@@ -1,11 +1,14 @@
 """What the messages of TF Serving's gRPC API hold, as NumPy arrays, and back. Runs in the development server."""
 
+import math
+
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
 from pipeline.serving.servable import Array
-from pipeline.serving.status import invalid_argument
+from pipeline.serving.status import MAX_REQUEST_BYTES, invalid_argument
 
 # TF Serving answers in these fields, not in `tensor_content`, and clients read them (server_core.h, kAsProtoField).
 _FIELDS = {
@@ -21,15 +24,25 @@ def inputs_of(request: predict_pb2.PredictRequest) -> dict[str, Array]:
     """Returns the tensors of a request by name.
 
     Raises:
-        ServingError: If a tensor contradicts itself.
+        ServingError: If a tensor contradicts itself, is of a type that is not served, or declares a size beyond what a
+            request may hold.
     """
-    inputs = {}
-    for alias, tensor in request.inputs.items():
-        try:
-            inputs[alias] = tf.make_ndarray(tensor)
-        except (TypeError, ValueError, OverflowError) as err:
-            raise invalid_argument(f"tensor parsing error: {alias}") from err
-    return inputs
+    return {alias: _to_array(alias, tensor) for alias, tensor in request.inputs.items()}
+
+
+def _to_array(alias: str, tensor: tensor_pb2.TensorProto) -> Array:
+    # A shape alone makes TensorFlow allocate: one value stands for all that follow.
+    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+    try:
+        dtype = np.dtype(tf.dtypes.as_dtype(tensor.dtype).as_numpy_dtype)
+        if min(sizes, default=0) < 0 or math.prod(sizes) * dtype.itemsize > MAX_REQUEST_BYTES:
+            raise ValueError(f"its shape is {sizes}")
+        array = np.asarray(tf.make_ndarray(tensor))
+        if dtype.kind == "O" and not all(type(item) is bytes for item in array.flat):
+            raise ValueError("it is a string tensor without strings")
+        return array
+    except (TypeError, ValueError, OverflowError, KeyError) as err:
+        raise invalid_argument(f"tensor parsing error: {alias}: {err}") from err
 
 
 def to_tensor_proto(array: Array) -> tensor_pb2.TensorProto:

@@ -1,15 +1,19 @@
+import functools
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.example import example_pb2
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from components.infra_validator.signatures import PREDICT_METHOD, Signature, TensorInfo
 from pipeline.serving.json_examples import examples_of
 from pipeline.serving.json_predict import inputs_of, outputs_to_json
 from pipeline.serving.json_values import parse_object, to_array, to_json
 from pipeline.serving.status import ServingError
+from pipeline.serving.tensors import inputs_of as grpc_inputs_of
 from pipeline.serving.tensors import to_tensor_proto
 
 
@@ -54,6 +58,8 @@ def test_values_become_tensors(value, dtype, expected):
         ([{}], "float32", "JSON Value: {} Type: Object is not of expected type: float$"),
         ([{"b65": ""}], "object", r"JSON Value: \{.*\} not formatted correctly for base64 data$"),
         ([{"b64": "?"}], "object", "Unable to base64 decode$"),
+        ([{"b64": "\u00e9"}], "object", "Unable to base64 decode$"),
+        (functools.reduce(lambda value, _: [value], range(33), 1), "int64", "JSON Value: lists are nested 33 deep"),
         ([[1], [1, 2]], "int64", "Encountered list at unexpected size: 2 at level: 1 expected size: 1$"),
         ([[1], 2], "int64", "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2$"),
         ([1, [2]], "int64", "Encountered list at unexpected level: 1 expected < 1$"),
@@ -207,3 +213,38 @@ def test_string_tensors_survive_grpc():
     proto = to_tensor_proto(array)
     assert proto.string_val == [b"a", b"\xff"]
     np.testing.assert_array_equal(tf.make_ndarray(proto), array)
+
+
+def test_feature_name_that_is_no_text_is_an_error():
+    with pytest.raises(ServingError, match="Feature name is not valid UTF-8"):
+        examples_of({"examples": [{"\ud800": 1}]})
+
+
+def tensor(**fields):
+    shape = fields.pop("shape", ())
+    proto = tensor_pb2.TensorProto(**fields)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return predict_pb2.PredictRequest(inputs={"x": proto})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        tensor(dtype=tf.string.as_datatype_enum, string_val=[b""], shape=[10**8]),
+        tensor(dtype=tf.float32.as_datatype_enum, float_val=[1.0], shape=[10**12]),
+        tensor(dtype=tf.float32.as_datatype_enum, float_val=[1.0], shape=[-1]),
+        tensor(dtype=tf.float32.as_datatype_enum, float_val=[1.0, 2.0, 3.0], shape=[2]),
+        tensor(dtype=tf.string.as_datatype_enum, float_val=[1.0], shape=[1]),
+        tensor(dtype=20),  # a resource
+        tensor(dtype=99),
+    ],
+)
+def test_tensor_that_contradicts_itself_is_an_error(request_):
+    with pytest.raises(ServingError, match="tensor parsing error: x: "):
+        grpc_inputs_of(request_)
+
+
+def test_one_value_stands_for_all_that_follow():
+    (array,) = grpc_inputs_of(tensor(dtype=tf.float32.as_datatype_enum, float_val=[1.0], shape=[3])).values()
+    np.testing.assert_array_equal(array, np.ones(3, np.float32))
