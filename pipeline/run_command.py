@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from components.data_gate import DataRefusedError
 from components.trainer import TRAINING_TRACE_FILE
@@ -146,7 +146,11 @@ def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:
     try:
         report = load_report(blessing_dir)
     except FileNotFoundError:  # the stock InfraValidator gives no reason
-        return [] if Path(blessing_dir, BLESSED_FILE).exists() else ["TF Serving in Docker did not serve the model"]
+        return (
+            []
+            if Path(blessing_dir, BLESSED_FILE).exists()
+            else ["TF Serving in Docker did not serve the model; the log says why"]
+        )
     terminal.print(f"Infra   {report}")
     return report.reasons
 
@@ -167,7 +171,12 @@ def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, termin
             return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
     where = run.components[-1].component if run and run.components else "before the first component"
     message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
-    return ExitCode.FAILED, f"FAILED: {where}: {message}; {_serving(paths)}"
+    pushed = f"; pushed before that: {shown(run.output_dir('Pusher', 'pushed_model'))}" if _has_pushed(run) else ""
+    return ExitCode.FAILED, f"FAILED: {where}: {message}{pushed or f'; {_serving(paths)}'}"
+
+
+def _has_pushed(run: "LocalRun | None") -> TypeGuard["LocalRun"]:
+    return run is not None and run.push_outcome == "pushed"
 
 
 def _serving(paths: RunPaths) -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 CSV = "csv"
 PARQUET = "parquet"
 FILE_FORMATS = (CSV, PARQUET)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 
 
 def write_tables(stream: BinaryIO, file_format: str, tables: Iterator[pa.Table]) -> None:
@@ -33,15 +34,28 @@ def write_tables(stream: BinaryIO, file_format: str, tables: Iterator[pa.Table])
                 writer.write_table(table)
         return
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-    rows = csv.writer(text, lineterminator="\n")
+    rows = csv.writer(_UnixLines(text))
     rows.writerow(first.column_names)
     for table in tables:
         rows.writerows(zip(*map(_texts, table.columns), strict=True))
     text.detach()
 
 
+class _UnixLines:
+    """Ends lines as Unix does. csv.writer quotes a carriage return in a value only if its own lines end in one."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+
+    def write(self, line: str) -> None:
+        """Writes a line that ends as RFC 4180 says."""
+        self._text.write(line.removesuffix("\r\n") + "\n")
+
+
 def can_be_written(file_format: str, data_type: pa.DataType) -> bool:
-    """Whether a column of this type has a place in such a file; lists and structs have none in CSV."""
+    """Whether a column of this type has a place in such a file; lists, structs and bytes have none in CSV."""
+    if file_format == CSV and any(test(data_type) for test in _BYTES):
+        return False
     try:
         return file_format == PARQUET or bool(_texts(pa.array([None], data_type)))
     except pa.ArrowNotImplementedError:

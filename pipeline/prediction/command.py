@@ -1,5 +1,6 @@
 """`sluice predict`, the command. Imports neither TensorFlow nor TFX."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def predict(
     from pipeline.prediction.predict import PredictionError, predict_file
     from pipeline.prediction.tables import InputError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing behind either
     try:
         predict_file(
             config,

@@ -123,6 +123,8 @@ def _parse_cells(cells: Sequence[Any], is_whole: bool) -> tuple[Array, dict[int,
     wrong = {}
     for row, cell in enumerate(cells):
         try:
+            if isinstance(cell, str) and (not cell.isascii() or "_" in cell):
+                raise ValueError("Python would take it for a number.")
             values[row] = _whole_number(cell) if is_whole else float(cell)
         except (TypeError, ValueError, OverflowError):
             kind = "whole number" if is_whole else "number"

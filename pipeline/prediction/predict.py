@@ -15,6 +15,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from components.bulk_inferrer.predictions import Predictions
 from components.pusher.versions import replaced_file
 from pipeline.config import PipelineConfig
 from pipeline.log_file import redirected_output
@@ -65,8 +66,11 @@ def predict_file(
     """
     start = time.perf_counter()
     schema = load_schema(config.schema_gen.schema_file)
-    features = [feature for feature in schema.feature if feature.name in config.feature_roles().numeric]
-    request = check_request(input_file, output_file, features=features, id_columns=id_columns)
+    roles = config.feature_roles()
+    features = [feature for feature in schema.feature if feature.name in roles.numeric]
+    request = check_request(
+        input_file, output_file, features=features, class_names=roles.class_names, id_columns=id_columns
+    )
     run_id = datetime.now(UTC).strftime("predict-%Y%m%dT%H%M%S.%f")
     paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
     if server:
@@ -83,7 +87,7 @@ def predict_file(
             course = _predict(request, num_rows, output=output, load=load, log_file=paths.log_file)
         else:
             course = f"{shown(input_file)} holds none"
-            request.write(output, iter([request.empty_output(config.feature_roles().class_names)]))
+            request.write(output, iter([request.empty_output()]))
     terminal.print(
         f"{num_rows} rows in {time.perf_counter() - start:.1f} s ({course}), peak memory {_peak_mib():.0f} MiB: "
         f"{shown(output_file)}"
@@ -120,11 +124,23 @@ def _predicted(
     done = 0
     for chunk in request.chunks(predictor.chunk_rows):
         predictions = predictor.predict(parse_features(chunk, request.features))
+        check_predictions(predictions, request.class_names)
         yield request.output(chunk, done, predictions)
         done += len(chunk)
         on_progress(done)
     if done != num_rows:
         raise InputError(f"{request.table.file} had {num_rows} rows when it was checked and has {done} now.")
+
+
+def check_predictions(predictions: Predictions, class_names: Sequence[str]) -> None:
+    """Raises PredictionError for another problem's classes, and for probabilities that are none."""
+    if predictions.class_names != tuple(class_names):
+        raise PredictionError(
+            f"the model's classes are {', '.join(predictions.class_names)}; the config's are {', '.join(class_names)}. "
+            "Give the config of the pipeline that trained it."
+        )
+    if not ((predictions.probabilities >= 0) & (predictions.probabilities <= 1)).all():
+        raise PredictionError("the model answers with probabilities that are not between 0 and 1.")
 
 
 @contextlib.contextmanager
@@ -138,7 +154,7 @@ def _output_stream(output_file: Path) -> Iterator[BinaryIO]:
 def _explained(log_file: Path) -> Iterator[None]:
     try:
         yield
-    except InputError:
+    except (InputError, PredictionError):
         raise
     except ServerError as err:
         raise PredictionError(str(err)) from err

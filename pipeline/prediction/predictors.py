@@ -11,7 +11,7 @@ import numpy.typing as npt
 from components.bulk_inferrer.predictions import Predictions, concat
 from components.pusher.versions import VersionError, list_versions, read_policy, served_versions
 from pipeline.prediction.tables import InputError
-from pipeline.serving.client import SCHEMES, Client, connect
+from pipeline.serving.client import SCHEMES, Client, ServerError, connect
 
 _REQUEST_ROWS = 1024
 _REQUESTS_IN_FLIGHT = 4
@@ -61,7 +61,14 @@ class ServerPredictor:
 
     def _ask(self, columns: Mapping[str, Array]) -> Predictions:
         outputs = self._client.predict(columns)
-        return Predictions(tuple(outputs["classes"][0]), outputs["probabilities"].astype(np.float32))
+        try:
+            classes, probabilities = outputs["classes"], outputs["probabilities"].astype(np.float32)
+            num_rows = len(next(iter(columns.values())))
+            if classes.shape != probabilities.shape or len(classes) != num_rows or (classes != classes[:1]).any():
+                raise ValueError(f"classes {classes.shape} and probabilities {probabilities.shape} for {num_rows} rows")
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            raise ServerError(f"the server's model does not answer as one of Sluice does: {err!r}") from err
+        return Predictions(tuple(classes[0]), probabilities)
 
 
 def check_server(server: str) -> None:

@@ -26,12 +26,14 @@ class PredictRequest:
     Attributes:
         table: The input.
         features: The columns that the model takes.
+        class_names: The classes that it must know, in order.
         id_columns: The columns that the output repeats.
         output_format: `csv` or `parquet`.
     """
 
     table: Table
     features: Sequence[schema_pb2.Feature]
+    class_names: Sequence[str]
     id_columns: Sequence[str]
     output_format: str
 
@@ -47,9 +49,9 @@ class PredictRequest:
         answer = predictions.to_table()
         return pa.table([*ids.columns, *answer.columns], [*ids.column_names, *answer.column_names])
 
-    def empty_output(self, class_names: Sequence[str]) -> pa.Table:
+    def empty_output(self) -> pa.Table:
         """Returns the output of an input without rows."""
-        no_predictions = Predictions(tuple(class_names), np.zeros((0, len(class_names)), np.float32))
+        no_predictions = Predictions(tuple(self.class_names), np.zeros((0, len(self.class_names)), np.float32))
         return self.output(self.table.schema.empty_table(), 0, no_predictions)
 
     def write(self, stream: BinaryIO, outputs: Iterator[pa.Table]) -> None:
@@ -58,7 +60,12 @@ class PredictRequest:
 
 
 def check_request(
-    input_file: Path, output_file: Path, *, features: Sequence[schema_pb2.Feature], id_columns: Sequence[str]
+    input_file: Path,
+    output_file: Path,
+    *,
+    features: Sequence[schema_pb2.Feature],
+    class_names: Sequence[str],
+    id_columns: Sequence[str],
 ) -> PredictRequest:
     """Opens the input and checks all but its cells.
 
@@ -76,7 +83,7 @@ def check_request(
     problems += _id_problems(table, output_file, id_columns)
     if problems:
         raise InputError("\n".join(problems))
-    return PredictRequest(table, features, id_columns, file_format(output_file))
+    return PredictRequest(table, features, class_names, id_columns, file_format(output_file))
 
 
 def _output_problems(input_file: Path, output_file: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from components.bulk_inferrer.table_writer import FILE_FORMATS
 
 MOST_EXAMPLES = 5
 _BATCH_ROWS = 10_000
+_LARGEST_CELL = 2**31 - 1  # characters; Python's csv module stops at 131072 otherwise
 
 
 class InputError(ValueError):
@@ -55,6 +56,8 @@ class _ParquetTable(Table):
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         try:
             with pq.ParquetFile(self.file) as file:
+                if not file.num_row_groups:  # iter_batches would raise
+                    return
                 yield from file.iter_batches(_BATCH_ROWS, columns=list(names))
         except (OSError, pa.ArrowException) as err:
             raise InputError(f"{self.file} cannot be read: {err}") from err
@@ -83,6 +86,7 @@ class _CsvTable(Table):
     def _records(self) -> Iterator[tuple[int, int]]:
         """Yields the last line and the number of cells of each row."""
         with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+            csv.field_size_limit(_LARGEST_CELL)
             reader = csv.reader(text)
             next(reader)
             yield from ((reader.line_num, len(cells)) for cells in reader if cells)
@@ -123,6 +127,8 @@ def open_table(file: Path) -> Table:
     Raises:
         InputError: If the file is missing, unreadable or of another format, or has two columns of one name.
     """
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no regular file; it is read more than once.")
     try:
         table = _open_parquet(file) if file_format(file) == "parquet" else _open_csv(file)
     except (OSError, csv.Error, pa.ArrowException) as err:
@@ -152,6 +158,7 @@ def _open_parquet(file: Path) -> Table:
 
 def _open_csv(file: Path) -> Table:
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        csv.field_size_limit(_LARGEST_CELL)
         names = next(csv.reader(text), None)
     if not names:
         raise InputError(f"{file} is empty. Its first line must name the columns.")

@@ -109,13 +109,18 @@ class RestClient:
         model_path = f"/v1/models/{model_name}"
         kind = "versions" if version.isdecimal() else "labels"
         metadata = self._call("GET", f"{model_path}/{kind}/{version}/metadata" if version else f"{model_path}/metadata")
-        self.version = int(metadata["model_spec"]["version"])
+        try:
+            self.version = int(metadata["model_spec"]["version"])
+        except (KeyError, TypeError, ValueError) as err:
+            raise ServerError(f"{url} does not answer as TF Serving does: {str(metadata)[:200]}") from err
         self._predict_path = f"{model_path}/versions/{self.version}:predict"
 
     def predict(self, columns: Mapping[str, Array]) -> dict[str, Array]:
         """As `Client.predict`."""
         inputs = {name: column.tolist() for name, column in columns.items()}
         answer = self._call("POST", self._predict_path, {"signature_name": _SIGNATURE, "inputs": inputs})
+        if not isinstance(answer, dict) or not isinstance(answer.get("outputs"), dict):
+            raise ServerError(f"{self._url} does not answer as TF Serving does: {str(answer)[:200]}")
         outputs = {name: np.array(values) for name, values in answer["outputs"].items()}
         return {
             name: array.astype(object if array.dtype.kind == "U" else np.float32) for name, array in outputs.items()

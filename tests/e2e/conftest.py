@@ -79,7 +79,9 @@ class Command:
 def sluice(tmp_path_factory):
     """The installed command on the reference pipeline."""
     folder = tmp_path_factory.mktemp("reference")
-    return Command([str(Path(sys.executable).parent / "sluice")], folder / "output", folder)
+    run = Command([str(Path(sys.executable).parent / "sluice")], folder / "output", folder)
+    run.command += ["--set", "pusher.keep_versions=null"]  # the tests push often, and come back to the first version
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What `sluice predict` refuses before it predicts anything, and what it reads."""
 
+import os
 import re
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_all_problems_of_a_request_are_told_at_once(csv_file, features, tmp_path
     file = csv_file("levl,gates,probability_a\n1,2,3\n")
     ids = ["station", "gates", "gates", "probability_a"]
     with pytest.raises(InputError) as info:
-        check_request(file, tmp_path / "no" / "out.txt", features=features, id_columns=ids)
+        check_request(file, tmp_path / "no" / "out.txt", features=features, class_names=["no", "yes"], id_columns=ids)
     assert str(info.value).replace(f"{tmp_path}/", "").splitlines() == [
         "--output: no/out.txt: '.txt' is no extension of a table. Give a name that ends in .csv or .parquet.",
         "--output: the folder no does not exist. Make it first.",
@@ -153,7 +154,9 @@ def test_parquet_column_that_cannot_be_numeric_or_written_is_refused(parquet_fil
     times = pa.array([0], pa.timestamp("ms"))
     file = parquet_file(level=times, gates=[1], wind=[1], tags=[["a"]])
     with pytest.raises(InputError) as info:
-        check_request(file, tmp_path / "out.csv", features=features, id_columns=["tags", "level"])
+        check_request(
+            file, tmp_path / "out.csv", features=features, class_names=["no", "yes"], id_columns=["tags", "level"]
+        )
     assert str(info.value).replace(f"{tmp_path}/", "").splitlines() == [
         "rows.parquet: column level is timestamp[ms]; the model wants numbers.",
         "--id tags: a list<element: string> cannot be written to CSV. Give an --output that ends in .parquet.",
@@ -179,10 +182,16 @@ def test_file_that_is_no_table_is_refused(csv_file, tmp_path, name, text, messag
 def test_output_must_not_be_the_input_nor_a_folder(csv_file, features, tmp_path):
     file = csv_file("level,gates,wind\n")
     with pytest.raises(InputError, match="is the input itself"):
-        check_request(file, tmp_path / ".." / tmp_path.name / "rows.csv", features=features, id_columns=[])
+        check_request(
+            file,
+            tmp_path / ".." / tmp_path.name / "rows.csv",
+            features=features,
+            class_names=["no", "yes"],
+            id_columns=[],
+        )
     (tmp_path / "out.csv").mkdir()
     with pytest.raises(InputError, match=r"out\.csv is a folder"):
-        check_request(file, tmp_path / "out.csv", features=features, id_columns=[])
+        check_request(file, tmp_path / "out.csv", features=features, class_names=["no", "yes"], id_columns=[])
 
 
 def test_chunks_have_the_same_rows_in_order():
@@ -223,3 +232,26 @@ def test_server_without_a_scheme_is_refused():
     expected = "--server: 'localhost:8501' is no server. Expected http:// or https:// or grpc:// and HOST:PORT."
     with pytest.raises(InputError, match=re.escape(expected)):
         check_server("localhost:8501")
+
+
+def test_named_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "rows.csv")
+    with pytest.raises(InputError, match=r"rows\.csv is no regular file"):
+        open_table(tmp_path / "rows.csv")
+
+
+def test_parquet_without_row_groups_has_no_rows(tmp_path):
+    pq.ParquetWriter(tmp_path / "rows.parquet", pa.schema([("level", pa.float32())])).close()
+    assert list(open_table(tmp_path / "rows.parquet").batches(["level"])) == []
+
+
+def test_huge_cell_is_no_traceback(csv_file, features):
+    file = csv_file(f"level,gates,wind,note\n1,1,1,{'x' * 200_000}\nacid,1,1,y\n")
+    with pytest.raises(InputError, match=r"rows\.csv line 3: level: 'acid' is not a number"):
+        check_cells(open_table(file), features)
+
+
+@pytest.mark.parametrize("cell", ["1_000", "\u0661", "\uff11"])
+def test_numbers_of_python_alone_are_none(cell, csv_file, features):
+    with pytest.raises(InputError, match=f"'{cell}' is not a number"):
+        check_cells(open_table(csv_file(f"level,gates,wind\n{cell},1,1\n")), features)
