@@ -167,8 +167,11 @@ def test_run_on_a_terminal_shows_no_more_than_on_a_pipe(reference, sluice):
 
 
 def test_push_that_is_no_longer_served_is_done_again(reference, sluice):
-    shutil.rmtree(sluice.root / "serving_model")
+    served, away = sluice.root / "serving_model", sluice.root / "away"
+    served.rename(away)
     again = sluice()
+    shutil.rmtree(served)
+    away.rename(served)
     assert again.executed == {"Pusher"}
     assert len(again.versions) == 1
     assert again.last_line.startswith("PUSHED: ")
