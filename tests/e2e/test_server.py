@@ -468,7 +468,7 @@ GRPC_ERRORS = {
     "broken tensor": (
         with_first(tensor_pb2.TensorProto(dtype=1, tensor_content=b"abc")),
         grpc.StatusCode.INVALID_ARGUMENT,
-        r"tensor parsing error: \w+$",
+        r"tensor parsing error: \w+: ",
     ),
     "unknown output": (
         "output_filter: 'nope'",
