@@ -33,7 +33,7 @@ main.add_command(predict)
     "from_component",
     type=click.Choice((*COMPONENTS, *OPTIONAL_COMPONENTS)),
     metavar="COMPONENT",
-    help=f"Execute COMPONENT and all that depends on it: {', '.join(COMPONENTS)}.",
+    help=f"Execute COMPONENT and all that depends on it: {', '.join((*COMPONENTS, *OPTIONAL_COMPONENTS))}.",
 )
 def run(
     config_file: str,

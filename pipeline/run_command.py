@@ -151,7 +151,7 @@ def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:
             if Path(blessing_dir, BLESSED_FILE).exists()
             else ["TF Serving in Docker did not serve the model; the log says why"]
         )
-    terminal.print(f"Infra   {report}")
+    terminal.print(f"Infra   {'refused; ' * bool(report.reasons)}{report}")
     return report.reasons
 
 

@@ -100,7 +100,7 @@ def prune(base_dir: Path, keep: int) -> None:
     """
     with _version_errors():
         removed = remove_versions(base_dir, keep)
-        click.echo(f"Removed: {', '.join(map(str, removed)) or 'nothing'}.")
+        click.echo(f"Removed: {', '.join(map(str, removed)) or 'nothing'}. The newest, served and labelled ones stay.")
 
 
 @contextlib.contextmanager

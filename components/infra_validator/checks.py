@@ -1,8 +1,9 @@
 """Checks a candidate as its consumers will use it. Runs in InfraValidator's process, the model in another one."""
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -84,7 +85,7 @@ class Candidate:
     def _check_in_loader(self, timeout_secs: float) -> None:
         what = "loading the model"
         try:
-            with LoaderProcess(timeout_secs) as process:
+            with LoaderProcess(timeout_secs) as process, self._noting_memory(process):
                 start = time.perf_counter()
                 process.load(self._model_dir)
                 self.report.load_secs = time.perf_counter() - start
@@ -95,10 +96,16 @@ class Candidate:
                 self._check_warmup(process)
                 what = "refusing malformed requests"
                 self._check_malformed(process)
-                self.report.peak_rss_mib = process.peak_rss_mib
         except (LoaderError, LoaderDiedError) as err:
             reason = f"{what} failed: {_first_line(err)}" if isinstance(err, LoaderError) else str(err)
             self._refuse(reason)
+
+    @contextlib.contextmanager
+    def _noting_memory(self, process: LoaderProcess) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.report.peak_rss_mib = process.peak_rss_mib
 
     def _check_signature(self, process: LoaderProcess, name: str, signature: Signature) -> None:
         fetches = [info.tensor_name for info in signature.outputs.values()]
@@ -163,7 +170,10 @@ class Candidate:
         for record in records:
             name, feeds = warmup_feeds(record, self._signatures)
             fetches = [info.tensor_name for info in self._signatures[name].outputs.values()]
-            process.run(feeds, fetches, f"replaying a warmup request for '{name}'")
+            try:
+                process.run(feeds, fetches, f"replaying a warmup request for '{name}'")
+            except LoaderError as err:
+                raise LoaderError(err.code, f"a request for '{name}': {err}") from err
 
     def _check_malformed(self, process: LoaderProcess) -> None:
         signature = self._signatures["serving_default"]

@@ -65,7 +65,7 @@ def write_samples(
 def _requests(rows: Sequence[tf.train.Example], roles: FeatureRoles) -> Iterator[prediction_log_pb2.PredictionLog]:
     unlabelled = [_without(row, roles.label) for row in rows]
     yield _predict("serving_default", {"examples": tf.constant([row.SerializeToString() for row in unlabelled])})
-    columns = {name: tf.constant([_values(row, name) for row in rows]) for name in roles.numeric}
+    columns = {name: _column(rows, name) for name in roles.numeric}
     yield _predict("serving_features", columns)
     yield _predict("transform_features", {"examples": tf.constant([row.SerializeToString() for row in rows])})
     log = prediction_log_pb2.PredictionLog()
@@ -87,6 +87,12 @@ def _without(row: tf.train.Example, name: str) -> tf.train.Example:
     copy = tf.train.Example.FromString(row.SerializeToString())
     copy.features.feature.pop(name, None)
     return copy
+
+
+def _column(rows: Sequence[tf.train.Example], name: str) -> tf.Tensor:
+    """Returns a feature of every row, int64 or float32 `[num_rows, 1]`, as it is in the rows."""
+    is_whole = rows[0].features.feature[name].WhichOneof("kind") == "int64_list"
+    return tf.constant([_values(row, name) for row in rows], tf.int64 if is_whole else tf.float32)
 
 
 def _values(row: tf.train.Example, name: str) -> Sequence[float]:

@@ -117,7 +117,7 @@ def _rest(model: ServedModel, port: int) -> Iterator[int]:
             asyncore_use_poll=True,  # select() knows no more than 1024 descriptors
         )
     except OSError as err:
-        raise OSError(f"Port {port} cannot be used: {err.strerror}. Choose another for the REST API.") from err
+        raise OSError(f"Port {port} cannot be used: {err.strerror}. Choose another with --rest-port.") from err
     loop = threading.Thread(target=server.run, name="rest")
     loop.start()
     try:
@@ -146,7 +146,7 @@ def _grpc(model: ServedModel, port: int) -> Iterator[int]:
     try:
         bound = server.add_insecure_port(f"{HOST}:{port}")
     except RuntimeError as err:
-        raise OSError(f"Port {port} cannot be used: {err}. Choose another for the gRPC API.") from err
+        raise OSError(f"Port {port} cannot be used: {err}. Choose another with --grpc-port.") from err
     server.start()
     try:
         yield bound
