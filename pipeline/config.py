@@ -154,7 +154,9 @@ class InfraValidatorConfig(_Section):
     executor: Literal["loader", "docker"] = Field(
         "loader", description="TensorFlow's C++ loader; or `docker`, the stock InfraValidator, which needs Docker."
     )
-    tolerance: Number = Field(1e-5, ge=0, description="Largest difference to the Trainer's logits that passes.")
+    tolerance: Number = Field(
+        1e-5, ge=0, description="Largest difference to the Trainer's logits that passes; relative beyond 1."
+    )
     timeout_secs: Number = Field(120.0, gt=0, description="After which the candidate is killed and refused.")
     image_tag: str = Field("latest", min_length=1, description="Tag of `tensorflow/serving`, for `docker`.")
 

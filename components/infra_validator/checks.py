@@ -12,7 +12,7 @@ from components.infra_validator.feeds import feed_examples, read_recorded_logits
 from components.infra_validator.graph_scan import forbidden_operations
 from components.infra_validator.loader import Array, LoaderError
 from components.infra_validator.loader_process import LoaderDiedError, LoaderProcess
-from components.infra_validator.report import InfraReport
+from components.infra_validator.report import InfraReport, largest_difference
 from components.infra_validator.signatures import Signature, load_meta_graph, signatures_of
 from components.model_manifest import ManifestError, check_model
 from components.trainer import RECORDED_LOGITS_FILE, WARMUP_FILE
@@ -36,7 +36,7 @@ class Candidate:
         Args:
             model_dir: Local folder of the SavedModel.
             model_run_dir: The Trainer's output `model_run`, with the recorded logits.
-            tolerance: Largest absolute difference of a logit or a score that passes.
+            tolerance: Largest difference of a logit or a score that passes, absolute up to 1 and relative beyond.
         """
         self.report = InfraReport()
         self._model_dir = model_dir
@@ -135,7 +135,7 @@ class Candidate:
             elif array.dtype.kind == "f" and not np.isfinite(array).all():
                 self._refuse(f"{where} is not finite in {np.sum(~np.isfinite(array))} places")
             elif output in expected:
-                difference = float(np.abs(array - expected[output]).max())
+                difference = largest_difference(array, expected[output])
                 key = f"{name} {output}"
                 self.report.largest_differences[key] = max(difference, self.report.largest_differences.get(key, 0.0))
                 if not difference <= self._tolerance:

@@ -17,7 +17,7 @@ def create_infra_validator(
     Args:
         model: The candidate Model.
         model_run: The Trainer's ModelRun, with the recorded logits.
-        tolerance: Largest absolute difference of a logit that passes.
+        tolerance: Largest difference of a logit that passes, absolute up to 1 and relative beyond.
         timeout_secs: After which the model's process is killed, and the model refused.
 
     Returns:

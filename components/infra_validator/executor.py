@@ -8,7 +8,6 @@ import logging
 import posixpath
 import shutil
 
-import numpy as np
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
@@ -17,6 +16,7 @@ from tfx.utils import path_utils
 from components.infra_validator import BLESSED_FILE, NOT_BLESSED_FILE
 from components.infra_validator.checks import Candidate
 from components.infra_validator.model_server import BINARY, ModelServerError, served_logits
+from components.infra_validator.report import largest_difference
 from components.model_manifest import DIGEST_PROPERTY, local_copy, open_file
 
 
@@ -56,7 +56,7 @@ def _check_in_model_server(
     except ModelServerError as err:
         report.reasons.append(str(err))
         return
-    difference = float(np.abs(logits - candidate.logits).max())
+    difference = largest_difference(logits, candidate.logits)
     report.largest_differences[f"{BINARY} logits"] = difference
     if not difference <= tolerance:
         report.reasons.append(f"{BINARY} answers with logits that differ by {difference:.1e} (limit {tolerance:g})")

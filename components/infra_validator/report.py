@@ -5,6 +5,9 @@ import json
 import posixpath
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from components.infra_validator.loader import Array
 from components.model_manifest import open_file
 
 REPORT_FILE = "infra_validation.json"  # in the output `blessing`
@@ -18,8 +21,8 @@ class InfraReport:
         reasons: Why the model must not be served; none means that it may.
         model_digest: Of the manifest of the model that was checked.
         num_rows: Real eval rows that were run.
-        largest_differences: Largest absolute difference to what the trained model gave, by what was compared:
-            `serving_default logits`.
+        largest_differences: Largest difference to what the trained model gave (`largest_difference`), by what was
+            compared: `serving_default logits`.
         latency_millis: `p50` and `p99` of a request, by signature and batch: `serving_default x1`.
         load_secs: Time to load the model.
         peak_rss_mib: The most memory that the loader's process has held.
@@ -51,6 +54,11 @@ class InfraReport:
         """Writes the report as JSON into an artifact."""
         with open_file(posixpath.join(blessing_dir, REPORT_FILE), "w") as file:
             file.write(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+def largest_difference(found: Array, expected: Array) -> float:
+    """Returns the largest difference of two arrays, absolute up to 1 and relative beyond, as float32 is precise."""
+    return float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
 
 
 def load_report(blessing_dir: str) -> InfraReport:

@@ -13,6 +13,7 @@ from components.infra_validator.checks import Candidate
 from components.infra_validator.graph_scan import forbidden_operations
 from components.infra_validator.loader import LoaderError, SavedModelSession
 from components.infra_validator.loader_process import LoaderDiedError, LoaderProcess
+from components.infra_validator.report import largest_difference
 from components.infra_validator.signatures import load_meta_graph, signatures_of
 from components.model_manifest import make_manifest, read_manifest, write_manifest
 from components.trainer.samples import write_samples
@@ -115,7 +116,7 @@ def restores_a_checkpoint(logits):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda logits: logits + 1e-3, r"'logits' of '\w+' on 1 rows differs by 1.0e-03 from the Trainer's"),
+        (lambda logits: logits + 1e-3, r"'logits' of '\w+' on 1 rows differs by \d\.\de-04 from the Trainer's"),
         (lambda logits: logits / 0.0, r"'logits' of '\w+' on \d rows is not finite in \d places"),
         (lambda logits: logits + 0.1 * tf.cast(tf.shape(logits)[0] > 1, tf.float32), "on 5 rows differs by 1.0e-01"),
         (lambda logits: tf.py_function(lambda x: x, [logits], tf.float32), "EagerPyFunc calls Python"),
@@ -137,6 +138,11 @@ def test_wrong_model_is_refused_with_the_reason(change, reason, export):
 def test_wrong_output_gives_one_reason(export):
     reasons = check(export(lambda logits: logits + 1.0)).reasons
     assert len(reasons) == 2  # `logits` of the two signatures that have them
+
+
+def test_large_logits_are_compared_by_the_digits_that_they_have():
+    assert largest_difference(np.float32([1000.01, 0.5]), np.float32([1000.0, 0.5])) == pytest.approx(1e-5, rel=0.01)
+    assert largest_difference(np.float32([0.51]), np.float32([0.5])) == pytest.approx(1e-2, rel=0.01)
 
 
 def test_recorded_logits_that_are_no_numbers_are_a_reason(export):
