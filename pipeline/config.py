@@ -4,20 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    Strict,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
-from pipeline.config_file import InputDir, InputFile, defines, read_config, reject_bool
+from pipeline.config_file import Count, InputDir, InputFile, Number, Section, defines, read_config
+from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
 _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
@@ -37,29 +27,21 @@ def _readable_schema(schema_file: str) -> str:
     return schema_file
 
 
-Count = Annotated[int, Strict()]  # strict: `true` is no number
-Number = Annotated[float, BeforeValidator(reject_bool)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SplitBuckets(_Section):
+class SplitBuckets(Section):
     """Hash buckets per split: 2 and 1 give two thirds and one third of the rows."""
 
     train: Count = Field(2, ge=1, le=1000, description="Buckets of the split that is trained on.")
     eval: Count = Field(1, ge=1, le=1000, description="Buckets of the split that validates and decides.")
 
 
-class ExampleGenConfig(_Section):
+class ExampleGenConfig(Section):
     """Where the rows come from and how they are split."""
 
     input_dir: InputDir = Field(description="Folder whose *.csv files have the same header line.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
 
 
-class SchemaGenConfig(_Section):
+class SchemaGenConfig(Section):
     """The curated schema."""
 
     schema_file: Annotated[InputFile, AfterValidator(_readable_schema)] = Field(
@@ -67,7 +49,7 @@ class SchemaGenConfig(_Section):
     )
 
 
-class LabelConfig(_Section):
+class LabelConfig(Section):
     """What is predicted."""
 
     key: str = Field(min_length=1, description="Name of the label in the schema.")
@@ -77,7 +59,7 @@ class LabelConfig(_Section):
     )
 
 
-class TransformConfig(_Section):
+class TransformConfig(Section):
     """How raw features become what the model is trained on."""
 
     module_file: Annotated[InputFile, defines("preprocessing_fn")] = Field(
@@ -86,7 +68,7 @@ class TransformConfig(_Section):
     )
 
 
-class TrainerConfig(_Section):
+class TrainerConfig(Section):
     """The model and how it is fitted."""
 
     module_file: Annotated[InputFile, defines("run_fn")] = Field(
@@ -110,7 +92,7 @@ class TrainerConfig(_Section):
         return self.model_dump(mode="json", exclude={"module_file", "custom"})
 
 
-class ThresholdConfig(_Section):
+class ThresholdConfig(Section):
     """Bounds on one metric over the eval split."""
 
     metric: GateMetric = Field(description="What is measured; loss is the cross-entropy, in nats.")
@@ -130,7 +112,7 @@ class ThresholdConfig(_Section):
         return self
 
 
-class EvaluatorConfig(_Section):
+class EvaluatorConfig(Section):
     """What a model must reach to be pushed."""
 
     thresholds: tuple[ThresholdConfig, ...] = Field(
@@ -148,7 +130,7 @@ class EvaluatorConfig(_Section):
         return self
 
 
-class InfraValidatorConfig(_Section):
+class InfraValidatorConfig(Section):
     """How a candidate is tried as a server would run it."""
 
     executor: Literal["loader", "docker"] = Field(
@@ -161,7 +143,7 @@ class InfraValidatorConfig(_Section):
     image_tag: str = Field("latest", min_length=1, description="Tag of `tensorflow/serving`, for `docker`.")
 
 
-class PusherConfig(_Section):
+class PusherConfig(Section):
     """How a model appears where it is served."""
 
     executor: Literal["atomic", "stock"] = Field(
@@ -172,7 +154,7 @@ class PusherConfig(_Section):
     )
 
 
-class BulkInferrerConfig(_Section):
+class BulkInferrerConfig(Section):
     """Rows without labels that a blessed model predicts at the end of a run."""
 
     input_dir: InputDir | None = Field(None, description="Folder of their *.csv files; null leaves them out.")
@@ -180,14 +162,14 @@ class BulkInferrerConfig(_Section):
     file_format: Literal["csv", "parquet"] = Field("csv", description="Of the table of predictions.")
 
 
-class EpochFigures(_Section):
+class EpochFigures(Section):
     """Figures of one epoch of an earlier trace."""
 
     loss: Number = Field(description="Training loss.")
     accuracy: Number = Field(description="Training accuracy.")
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(Section):
     """A whole pipeline."""
 
     pipeline_name: str = Field(
@@ -208,6 +190,11 @@ class PipelineConfig(_Section):
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",
     )
+    image: str | None = Field(None, min_length=1, description="Container image of compiled tasks and Beam workers.")
+    tasks: Tasks = Field({}, description="What each task gets from the cluster, by component id.")
+    exit_handler: ExitHandlerConfig = ExitHandlerConfig()
+    vertex: VertexConfig = VertexConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
 
     @field_validator("label")
     @classmethod

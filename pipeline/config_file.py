@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
+    Strict,
     ValidationError,
     ValidationInfo,
 )
@@ -22,6 +24,7 @@ from components.example_gen.header import header_problems
 
 Model = TypeVar("Model", bound=BaseModel)
 _LONGEST_VALUE = 60
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 class ConfigError(ValueError):
@@ -45,6 +48,16 @@ def reject_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"must be a number. Received: {value}.")
     return value
+
+
+Count = Annotated[int, Strict()]  # strict: `true` is no number
+Number = Annotated[float, BeforeValidator(reject_bool)]
+
+
+class Section(BaseModel):
+    """A section of the config: read-only, and without keys of which it knows nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _existing_file(path: str) -> str:
@@ -105,10 +118,13 @@ def _bound_names(tree: ast.AST) -> set[str]:
 def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) -> Model:
     """Reads `config_file`, applies `overrides` (`dotted.key[0].name=value`) and validates the result.
 
+    `${NAME}` in a value of the file stands for that environment variable and `${NAME:-text}` for `text` where it is not
+    set; a value with a variable that is not set and has no such text is null.
+
     Raises:
         ConfigError: If the file cannot be read, an override cannot be applied, or the result is not valid.
     """
-    tree = _read_yaml(config_file)
+    tree = _expand_variables(_read_yaml(config_file))
     overridden, problems = _apply(overrides, tree)
     context = {"base_dir": os.path.dirname(os.path.abspath(config_file))}
     try:
@@ -155,6 +171,19 @@ def _read_yaml(config_file: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{config_file}: holds no 'key: value' lines.")
     return tree
+
+
+def _expand_variables(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand_variables(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_expand_variables, value))
+    if not isinstance(value, str):
+        return value
+    texts = {name: os.environ.get(name) or default for name, default in _VARIABLE.findall(value)}
+    if not all(texts.values()):
+        return None
+    return _VARIABLE.sub(lambda match: texts[match[1]], value)
 
 
 def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -236,8 +265,14 @@ def _choices(given: str, choices: Sequence[str]) -> str:
 
 def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
     """Returns the keys of the section that holds the unknown key at `loc`."""
-    annotation: Any = model
+    section = model
     for part in loc[:-1]:
-        is_item = isinstance(part, int)  # of tuple[Section, ...]
-        annotation = annotation.__args__[0] if is_item else annotation.model_fields[part].annotation
-    return list(annotation.model_fields)
+        if field := section.model_fields.get(str(part)):  # else a place in a list, or a key of a dict, of sections
+            section = _section_in(field.annotation) or section
+    return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)

@@ -19,6 +19,7 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "Pusher",
 )
 OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
+EXIT_HANDLER = "ExitHandler"  # of compiled pipelines
 
 
 class ExitCode(enum.IntEnum):

@@ -8,6 +8,7 @@ import yaml
 from pipeline import config
 from pipeline.config import load_config
 from pipeline.config_file import ConfigError
+from pipeline.deployment_config import task_config
 
 
 @pytest.fixture
@@ -25,11 +26,14 @@ def edit(file, old, new):
     file.write_text(text.replace(old, new))
 
 
-def test_reference_config_names_every_key(reference_config_file):
+def test_reference_config_names_every_key_of_a_local_run(reference_config_file):
+    deployment = {"image", "tasks", "exit_handler", "vertex", "kubeflow"}
+
     def keys(model):
         return {
             name: keys(field.annotation) if hasattr(field.annotation, "model_fields") else None
             for name, field in model.model_fields.items()
+            if name not in deployment
         }
 
     def named(tree):
@@ -219,6 +223,49 @@ def test_readme_explains_every_key(project_root):
     missing = [key for key in leaves(config.PipelineConfig) if f"`{key}`" not in table
                and f"`{key.rpartition('.')[2]}`" not in table]  # fmt: skip
     assert missing == []
+
+
+def test_variables_of_the_environment_stand_in_values(config_file, monkeypatch):
+    edit(config_file, "enable_cache: true", "image: ${REGISTRY}/sluice:${TAG:-latest}")
+    monkeypatch.setenv("REGISTRY", "example.com")
+    assert load_config(str(config_file)).image == "example.com/sluice:latest"
+    monkeypatch.setenv("TAG", "7")
+    assert load_config(str(config_file)).image == "example.com/sluice:7"
+    monkeypatch.delenv("REGISTRY")
+    assert load_config(str(config_file)).image is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "tasks.Trainr.cpu=4",
+            r"tasks.Trainr.*'Trainr' is no task of the pipeline. Expected one of: default,",
+        ),
+        (
+            "tasks.Trainer.cpux=4",
+            r"tasks.Trainer.cpux: is not a known key.\nExpected .*Did you mean 'cpu'",
+        ),
+        ("tasks.Trainer.memory=lots", r"tasks.Trainer.memory: .* Received: 'lots'"),
+        ("tasks.Trainer.max_retries=-1", r"tasks.Trainer.max_retries: .* Received: -1"),
+        ("vertex.pipeline_root=/data", r"vertex.pipeline_root: .* Received: '/data'"),
+        ("vertex.service_account=me", r"vertex.service_account: .* Received: 'me'"),
+        ("vertex.training.machine=n1", r"vertex.training.machine: is not a known key.\nExpected one of: machine_type"),
+        ("vertex.schedule.cron=daily", r"vertex.schedule.cron: .* Received: 'daily'"),
+        ("kubeflow.host=ml.example.com", r"kubeflow.host: .* Received: 'ml.example.com'"),
+        ("kubeflow.input_dir=/data/rows", r"kubeflow: input_dir /data/rows lies on none of the volumes"),
+    ],
+)
+def test_deployment_mistakes_are_named(reference_config_file, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(reference_config_file, [override])
+
+
+def test_task_takes_what_it_leaves_out_from_the_default(reference_config_file):
+    overrides = ["tasks.default.cpu=1", "tasks.default.max_retries=2", "tasks.Trainer.cpu=4"]
+    tasks = load_config(reference_config_file, overrides).tasks
+    assert task_config(tasks, "Trainer").model_dump(exclude_unset=True) == {"cpu": "4", "max_retries": 2}
+    assert task_config(tasks, "Pusher").cpu == "1"
 
 
 def test_mistakes_of_several_overrides_are_reported_at_once(reference_config_file):
