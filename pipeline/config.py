@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
+from components.evaluator import bound_name
+from components.example_gen import NEWEST_SPAN
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, defines, read_config
 from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
 from schema import FeatureRoles, feature_roles, load_schema
@@ -37,7 +39,13 @@ class SplitBuckets(Section):
 class ExampleGenConfig(Section):
     """Where the rows come from and how they are split."""
 
-    input_dir: InputDir = Field(description="Folder whose *.csv files have the same header line.")
+    pattern: str = Field(
+        "*.csv",
+        pattern=r"^[^/].*$",
+        description="Of the files under `input_dir`, with one header line; `{SPAN}` in it stands for a number.",
+    )
+    span: Count | None = Field(None, ge=0, description="The span to read; null is the one with the highest number.")
+    input_dir: InputDir = Field(description="Folder of the CSV files.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
 
 
@@ -129,6 +137,15 @@ class EvaluatorConfig(Section):
             )
         return self
 
+    def bounds(self) -> dict[str, float]:
+        """Returns every bound by its name, such as `accuracy_lower_bound`."""
+        named = {
+            bound_name(threshold.metric, bound): getattr(threshold, bound)
+            for threshold in self.thresholds
+            for bound in ("lower_bound", "upper_bound")
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
 
 class InfraValidatorConfig(Section):
     """How a candidate is tried as a server would run it."""
@@ -202,6 +219,25 @@ class PipelineConfig(Section):
         if schema_gen := info.data.get("schema_gen"):
             _feature_roles(schema_gen, label)
         return label
+
+    def run_parameters(self, deployment: VertexConfig | KubeflowConfig | None = None) -> dict[str, Any]:
+        """Returns what may change from run to run: the values of this config, by name; None has no value yet.
+
+        Args:
+            deployment: Whose folders take the place of this machine's, with `serving_model_dir` among them.
+        """
+        folders = deployment or self.example_gen
+        span = {"span": NEWEST_SPAN if self.example_gen.span is None else self.example_gen.span}
+        unlabelled_input_dir = deployment.unlabelled_input_dir if deployment else self.bulk_inferrer.input_dir
+        return {
+            "input_dir": folders.input_dir,
+            **(span if "{" in self.example_gen.pattern else {}),
+            "num_epochs": self.trainer.num_epochs,
+            "learning_rate": self.trainer.learning_rate,
+            **self.evaluator.bounds(),
+            "serving_model_dir": deployment.serving_model_dir if deployment else None,
+            **({"unlabelled_input_dir": unlabelled_input_dir} if self.bulk_inferrer.input_dir else {}),
+        }
 
     def feature_roles(self) -> FeatureRoles:
         """Reads the schema file and returns the role of each feature."""

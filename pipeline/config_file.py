@@ -68,16 +68,17 @@ def _existing_file(path: str) -> str:
     return path
 
 
-def _dir_with_csv_files(path: str) -> str:
+def _dir_with_csv_files(path: str, info: ValidationInfo) -> str:
     if "://" in path:
         return path
     if not os.path.isdir(path):
         raise ValueError(f"there is no folder {path}.")
     if set("*?[") & set(path):
         raise ValueError(f"{path} holds one of * ? [, which Beam reads as patterns.")
-    csv_files = sorted(Path(path).glob("*.csv"))
+    pattern = re.sub(r"\{[^}]*\}", "*", info.data.get("pattern", "*.csv"))
+    csv_files = sorted(Path(path).glob(pattern))
     if not csv_files:
-        raise ValueError(f"the folder {path} has no *.csv file in it.")
+        raise ValueError(f"the folder {path} has no {pattern} file in it.")
     if problems := [problem for file in csv_files for problem in header_problems(file)]:
         raise ValueError("\n".join(problems))
     return path

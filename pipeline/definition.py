@@ -1,6 +1,7 @@
 """The DAG, read top to bottom. Runs at compile time and knows no orchestrator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
@@ -8,44 +9,47 @@ from tfx.orchestration.pipeline import Pipeline
 from components.bulk_inferrer.component import create_bulk_inferrer
 from components.data_gate.component import create_data_gate
 from components.evaluator.component import create_evaluator
-from components.evaluator.eval_config import Threshold
+from components.example_gen import NEWEST_SPAN
 from components.example_gen.component import create_example_gen
 from components.example_validator import create_example_validator
 from components.infra_validator.component import create_infra_validator, create_stock_infra_validator
 from components.pusher.component import create_pusher, create_stock_pusher
-from components.schema_gen import create_schema_gen
+from components.schema_gen.component import create_schema_gen
 from components.statistics_gen import create_statistics_gen
 from components.trainer.component import create_trainer
+from components.trainer.executor import RUN_PARAMETERS
 from components.transform.component import create_transform
 from pipeline.config import PipelineConfig
 
 
 def create_pipeline(
-    config: PipelineConfig, *, pipeline_root: str, serving_model_dir: str, beam_pipeline_args: Sequence[str]
+    config: PipelineConfig, *, parameters: Mapping[str, Any], pipeline_root: str, beam_pipeline_args: Sequence[str]
 ) -> Pipeline:
     """Creates the pipeline that a config describes.
 
     Args:
         config: The config.
+        parameters: Of `config.run_parameters()`, each as its value or as a RuntimeParameter.
         pipeline_root: Where the artifacts go.
-        serving_model_dir: Where versions of the model are pushed.
         beam_pipeline_args: Arguments of every Beam component.
     """
     return Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=pipeline_root,
-        components=_create_components(config, serving_model_dir),
+        components=_create_components(config, parameters),
         enable_cache=config.enable_cache,
         beam_pipeline_args=list(beam_pipeline_args),
     )
 
 
-def _create_components(config: PipelineConfig, serving_model_dir: str) -> list[BaseComponent]:
+def _create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> list[BaseComponent]:
     roles = config.feature_roles()
-    thresholds = [Threshold(**threshold.model_dump()) for threshold in config.evaluator.thresholds]
 
     example_gen = create_example_gen(
-        input_dir=config.example_gen.input_dir, split_buckets=config.example_gen.split_buckets.model_dump()
+        input_dir=parameters["input_dir"],
+        split_buckets=config.example_gen.split_buckets.model_dump(),
+        pattern=config.example_gen.pattern,
+        span=parameters.get("span", NEWEST_SPAN),
     )
     examples = example_gen.outputs["examples"]
     statistics_gen = create_statistics_gen(examples)
@@ -64,16 +68,19 @@ def _create_components(config: PipelineConfig, serving_model_dir: str) -> list[B
         schema=schema,
         module_file=config.trainer.module_file,
         roles=roles,
-        hyperparameters=config.trainer.hyperparameters(),
+        hyperparameters=config.trainer.hyperparameters() | {name: parameters[name] for name in RUN_PARAMETERS},
         custom=config.trainer.custom,
     )
     infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
-    evaluator = create_evaluator(examples, trainer.outputs["model"], roles=roles, thresholds=thresholds)
+    bounds = {name: parameters[name] for name in config.evaluator.bounds()}
+    evaluator = create_evaluator(examples, trainer.outputs["model"], roles=roles, bounds=bounds)
     evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
-    pusher = _create_pusher(config, serving_model_dir, trainer, evaluator, infra_validator, examples=example_gen)
+    pusher = _create_pusher(
+        config, parameters["serving_model_dir"], trainer, evaluator, infra_validator, examples=example_gen
+    )
 
     checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
-    consumers = _create_consumers(config, trainer, evaluator, pusher)
+    consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     return [*checks, transform, trainer, infra_validator, evaluator, pusher, *consumers]
 
 
@@ -90,7 +97,7 @@ def _create_infra_validator(
 
 def _create_pusher(
     config: PipelineConfig,
-    serving_model_dir: str,
+    serving_model_dir: Any,
     trainer: BaseComponent,
     evaluator: BaseComponent,
     infra_validator: BaseComponent,
@@ -113,12 +120,16 @@ def _create_pusher(
 
 
 def _create_consumers(
-    config: PipelineConfig, trainer: BaseComponent, evaluator: BaseComponent, pusher: BaseComponent
+    config: PipelineConfig,
+    parameters: Mapping[str, Any],
+    trainer: BaseComponent,
+    evaluator: BaseComponent,
+    pusher: BaseComponent,
 ) -> list[BaseComponent]:
     settings = config.bulk_inferrer
     if not settings.input_dir:
         return []
-    unlabelled = create_example_gen(input_dir=settings.input_dir, split_buckets={"unlabelled": 1})
+    unlabelled = create_example_gen(input_dir=parameters["unlabelled_input_dir"], split_buckets={"unlabelled": 1})
     unlabelled.with_id("UnlabelledExampleGen")
     bulk_inferrer = create_bulk_inferrer(
         unlabelled.outputs["examples"],

@@ -60,8 +60,8 @@ class LocalRun:
         self._connection = metadata.sqlite_metadata_connection_config(str(paths.metadata_file))
         pipeline = create_pipeline(
             config,
+            parameters=config.run_parameters() | {"serving_model_dir": str(paths.serving_model_dir)},
             pipeline_root=str(paths.pipeline_root),
-            serving_model_dir=str(paths.serving_model_dir),
             beam_pipeline_args=LOCAL_BEAM_ARGS,
         )
         self._ir = compiler.Compiler().compile(pipeline)

@@ -8,16 +8,30 @@ is a miss.
 import hashlib
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from tfx.components.example_gen import driver, input_processor
 from tfx.dsl.io import fileio
+from tfx.orchestration import data_types
 from tfx.proto import example_gen_pb2, range_config_pb2
+
+from components.example_gen import select_span
 
 _BLOCK_BYTES = 1 << 20
 
 
 class ContentDigestDriver(driver.FileBasedDriver):
-    """The stock file-based driver with a fingerprint of the files' content."""
+    """The stock file-based driver with a fingerprint of the files' content and a span by number."""
+
+    def resolve_exec_properties(
+        self,
+        exec_properties: dict[str, Any],
+        pipeline_info: data_types.PipelineInfo,
+        component_info: data_types.ComponentInfo,
+    ) -> dict[str, Any]:
+        """Overrides the stock driver's choice of span."""
+        select_span(exec_properties)
+        return super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
 
     def get_input_processor(
         self,

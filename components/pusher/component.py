@@ -5,6 +5,7 @@ import json
 from tfx import types
 from tfx.components import Pusher as StockPusher
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import pusher_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
@@ -13,6 +14,10 @@ from components.source_digest import source_digest
 
 
 class _PusherSpec(standard_component_specs.PusherSpec):
+    PARAMETERS = {
+        **standard_component_specs.PusherSpec.PARAMETERS,
+        executor.SERVING_MODEL_DIR: component_spec.ExecutionParameter(type=str),
+    }
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,
         executor.EVALUATION_KEY: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
@@ -34,7 +39,7 @@ def create_pusher(
     infra_blessing: types.BaseChannel,
     evaluation: types.BaseChannel,
     examples: types.BaseChannel,
-    serving_model_dir: str,
+    serving_model_dir: str | RuntimeParameter,
     keep_versions: int | None,
 ) -> base_component.BaseComponent:
     """Creates the node that makes a blessed model appear as `serving_model_dir/<version>`.
@@ -59,7 +64,7 @@ def create_pusher(
             infra_blessing=infra_blessing,
             evaluation=evaluation,
             examples=examples,
-            push_destination=_destination(serving_model_dir),
+            serving_model_dir=serving_model_dir,
             custom_config=json.dumps(custom_config),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
@@ -78,10 +83,7 @@ def create_stock_pusher(
         model=model,
         model_blessing=model_blessing,
         infra_blessing=infra_blessing,
-        push_destination=_destination(serving_model_dir),
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_model_dir)
+        ),
     )
-
-
-def _destination(serving_model_dir: str) -> pusher_pb2.PushDestination:
-    filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=serving_model_dir)
-    return pusher_pb2.PushDestination(filesystem=filesystem)

@@ -9,11 +9,10 @@ from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor as stock
-from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
 
-from components.evaluator.verdict import load_metrics
+from components.evaluator.verdict import load_metrics, load_verdict
+from components.infra_validator.report import load_report
 from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote, local_copy
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.object_store import push_to_object_store
@@ -21,6 +20,7 @@ from components.pusher.push import push_model
 
 EVALUATION_KEY = "evaluation"
 EXAMPLES_KEY = "examples"
+SERVING_MODEL_DIR = "serving_model_dir"  # execution property
 
 
 class Executor(stock.Executor):
@@ -43,11 +43,9 @@ class Executor(stock.Executor):
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not self.CheckBlessing(input_dict):
-            self._mark_refused(pushed_model, "not_blessed", "")
+            self._mark_refused(pushed_model, "not_blessed", _refusal(input_dict))
             return
-        destination = pusher_pb2.PushDestination()
-        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
-        base_dir = destination.filesystem.base_directory
+        base_dir = exec_properties[SERVING_MODEL_DIR]
         try:
             with local_copy(self.GetModelPath(input_dict)) as model_dir:
                 push = (push_to_object_store if is_remote(base_dir) else push_model)(
@@ -76,6 +74,19 @@ class Executor(stock.Executor):
         if EVALUATION_KEY in input_dict:
             facts["metrics"] = load_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
         return facts
+
+
+def _refusal(input_dict: dict[str, list[types.Artifact]]) -> str:
+    """Says why the model is not blessed, as far as the blessings' components tell."""
+    blessing_dir = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
+    verdict = load_verdict(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]), blessing_dir)
+    if not verdict.blessed:
+        return str(verdict)
+    infra_blessing_dir = artifact_utils.get_single_uri(input_dict[standard_component_specs.INFRA_BLESSING_KEY])
+    try:
+        return "; ".join(load_report(infra_blessing_dir).reasons)
+    except FileNotFoundError:  # the stock InfraValidator gives no reason
+        return "TF Serving in Docker did not serve the model"
 
 
 def _recorded_digest(input_dict: dict[str, list[types.Artifact]]) -> str:

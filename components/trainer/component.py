@@ -16,6 +16,11 @@ from schema import FeatureRoles
 
 
 class _TrainerSpec(standard_component_specs.TrainerSpec):
+    PARAMETERS = {
+        **standard_component_specs.TrainerSpec.PARAMETERS,
+        "num_epochs": component_spec.ExecutionParameter(type=int),
+        "learning_rate": component_spec.ExecutionParameter(type=float),
+    }
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
         executor.RAW_EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -49,7 +54,8 @@ def create_trainer(
         schema: The curated Schema.
         module_file: Python file with `run_fn(fn_args)`.
         roles: Reaches `run_fn` as `fn_args.custom_config["roles"]`.
-        hyperparameters: Reaches `run_fn` as `fn_args.custom_config["hyperparameters"]`; JSON values only.
+        hyperparameters: Reaches `run_fn` as `fn_args.custom_config["hyperparameters"]`; JSON values only, but
+            `num_epochs` and `learning_rate`, which must be there, may be RuntimeParameters.
         custom: Likewise, as `fn_args.custom_config["custom"]`; for module files of the user's own.
 
     Returns:
@@ -57,7 +63,9 @@ def create_trainer(
     """
     custom_config = {
         "roles": dataclasses.asdict(roles),
-        "hyperparameters": dict(hyperparameters),
+        "hyperparameters": {
+            name: value for name, value in hyperparameters.items() if name not in executor.RUN_PARAMETERS
+        },
         "custom": dict(custom),
         "source_digest": source_digest(executor.__file__, module_file),
     }
@@ -71,6 +79,7 @@ def create_trainer(
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
             custom_config=json.dumps(custom_config),
+            **{name: hyperparameters[name] for name in executor.RUN_PARAMETERS},
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )

@@ -12,6 +12,7 @@ from components.model_manifest import DIGEST_PROPERTY, file_sha256, make_manifes
 from components.trainer import RAW_EVAL_FILES
 
 RAW_EXAMPLES_KEY = "raw_examples"
+RUN_PARAMETERS = ("num_epochs", "learning_rate")  # execution properties of their own: they may change from run to run
 
 
 class Executor(GenericExecutor):
@@ -25,6 +26,7 @@ class Executor(GenericExecutor):
     ) -> FnArgs:
         fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         raw_dir = artifact_utils.get_split_uri(input_dict[RAW_EXAMPLES_KEY], "eval")
+        fn_args.custom_config["hyperparameters"] |= {name: exec_properties[name] for name in RUN_PARAMETERS}
         fn_args.custom_config[RAW_EVAL_FILES] = [io_utils.all_files_pattern(raw_dir)]
         self._facts = {
             "code_digest": fn_args.custom_config["source_digest"],

@@ -7,7 +7,7 @@ from tfx.proto import example_gen_pb2
 
 from components.example_gen.component import create_example_gen
 from components.example_gen.driver import ContentDigestDriver
-from components.schema_gen import create_schema_gen
+from components.schema_gen.component import create_schema_gen
 
 
 @pytest.fixture

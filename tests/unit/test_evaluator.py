@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from components.evaluator.eval_config import METRIC_CLASSES, Threshold, make_eval_config
+from components.evaluator.component import create_evaluator
+from components.evaluator.eval_config import METRIC_CLASSES, make_eval_config
+from components.evaluator.executor import set_bounds
 from components.evaluator.verdict import Rule, Verdict
 from schema import FeatureRoles
 
@@ -10,7 +12,7 @@ ROLES = FeatureRoles(numeric=("x",), label="y", class_names=("a", "b"))
 
 
 def test_eval_config_measures_every_metric_of_the_served_signature():
-    config = make_eval_config(ROLES, [Threshold("accuracy", lower_bound=0.9)])
+    config = make_eval_config(ROLES)
     (model,) = config.model_specs
     assert (model.signature_name, model.label_key) == ("serving_default", "y_xf")
     names = [json.loads(metric.config)["name"] for metric in config.metrics_specs[0].metrics]
@@ -18,7 +20,8 @@ def test_eval_config_measures_every_metric_of_the_served_signature():
 
 
 def test_only_given_bounds_reach_the_eval_config():
-    config = make_eval_config(ROLES, [Threshold("loss", upper_bound=0.5)])
+    config = make_eval_config(ROLES)
+    set_bounds(config, {"loss_upper_bound": 0.5, "accuracy_lower_bound": None})
     metrics = {json.loads(metric.config)["name"]: metric for metric in config.metrics_specs[0].metrics}
     bounds = metrics["loss"].threshold.value_threshold
     assert bounds.upper_bound.value == 0.5
@@ -28,7 +31,7 @@ def test_only_given_bounds_reach_the_eval_config():
 
 def test_evaluation_without_threshold_is_refused():
     with pytest.raises(ValueError, match="No threshold: nothing could earn a push"):
-        make_eval_config(ROLES, [])
+        create_evaluator(None, None, roles=ROLES, bounds={})
 
 
 @pytest.mark.parametrize(

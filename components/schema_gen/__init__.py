@@ -1,0 +1,1 @@
+"""SchemaGen: gives the curated schema to the nodes that follow."""
