@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli_options import config_options, destination_options, load_or_exit, root_option
+from pipeline.compile_command import compile_command
 from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
@@ -22,6 +23,7 @@ def main() -> None:
 
 main.add_command(versions)
 main.add_command(predict)
+main.add_command(compile_command)
 
 
 @main.command()

@@ -1,0 +1,1 @@
+"""ExitHandler: tells how a compiled run ended, however it did."""

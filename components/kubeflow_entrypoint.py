@@ -1,0 +1,124 @@
+"""What the container of a compiled task runs: TFX's own entrypoint, given what a backend leaves out.
+
+Runs in a task's container, on Vertex AI and on Kubeflow Pipelines 2. The latter's driver and launcher
+(kubeflow/pipelines, backend/src/v2) differ in three ways from what TFX 1.21 expects: the artifacts that a task reads
+come without their type, artifacts are files of the launcher's that lie in local folders, and no driver of ExampleGen
+runs. Sources: tfx/orchestration/kubeflow/v2/container, tfx/orchestration/kubeflow/v2/file_based_example_gen.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
+
+from components.data_gate import DataRefusedError
+from components.example_gen import select_span
+from components.model_manifest import open_file
+from components.pusher import REASON_PROPERTY
+
+_LOCAL_FOLDERS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}  # component/launcher_v2.go, LocalPathForURI
+_MODEL_REFUSED, _DATA_REFUSED = 3, 4  # exit codes, as of `sluice run`
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the driver or the executor of one task.
+
+    Args:
+        argv: The arguments that TFX's compiler writes, and `--driver_only` (of ExampleGen, in place of its executor),
+            `--run_driver` (before it) or `--local_artifacts` (where a launcher copies artifacts to and from local
+            folders).
+
+    Returns:
+        The exit code: 0, 3 if a model was not pushed, 4 if the data was refused.
+    """
+    flags, beam_args = _parse_flags(argv)
+    invocation = json.loads(flags.json_serialized_invocation_args)
+    _complete(invocation, json.loads(flags.json_serialized_inputs_spec_args))
+    if flags.local_artifacts:
+        for artifact in _artifacts(invocation["inputs"], invocation["outputs"]):
+            artifact["uri"] = _local_path(artifact["uri"])
+    flags.json_serialized_invocation_args = json.dumps(invocation)
+    if flags.driver_only or flags.run_driver:
+        driver.main(flags)
+    if flags.driver_only:
+        return 0
+    if flags.run_driver:
+        _merge_metadata(_read(invocation["outputs"]["outputFile"]), into=invocation["outputs"])
+        flags.json_serialized_invocation_args = json.dumps(invocation)
+    try:
+        kubeflow_v2_run_executor.main((flags, beam_args))
+    except DataRefusedError as err:
+        logging.error("DATA REFUSED: %s", err)
+        return _DATA_REFUSED
+    return _finish(invocation["outputs"]["outputFile"], local_artifacts=flags.local_artifacts)
+
+
+def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in ("driver_only", "run_driver", "local_artifacts"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--executor_class_path")
+    parser.add_argument("--json_serialized_invocation_args", required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
+    return parser.parse_known_args(argv)
+
+
+def _complete(invocation: dict[str, Any], inputs_spec: dict[str, Any]) -> None:
+    """Fills in what a backend leaves out of an ExecutorInput (kfp's pipeline_spec.proto), as JSON."""
+    inputs = invocation.setdefault("inputs", {})
+    parameters = inputs.setdefault("parameterValues", {})
+    select_span(parameters)
+    for name, value in parameters.items():
+        if isinstance(value, dict | list):  # the final status, which TFX takes as text
+            parameters[name] = json.dumps(value)
+    for name, spec in inputs_spec.get("artifacts", {}).items():
+        for artifact in inputs["artifacts"][name]["artifacts"]:
+            artifact["type"] = spec["artifactType"]
+
+
+def _artifacts(*sides: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for side in sides:
+        for artifact_list in side.get("artifacts", {}).values():
+            yield from artifact_list["artifacts"]
+
+
+def _local_path(uri: str) -> str:
+    for scheme, folder in _LOCAL_FOLDERS.items():
+        if uri.startswith(scheme):
+            return folder + uri.removeprefix(scheme)
+    return uri
+
+
+def _merge_metadata(output: dict[str, Any], *, into: dict[str, Any]) -> None:
+    for found, artifact in zip(_artifacts(output), _artifacts(into), strict=True):
+        artifact.setdefault("metadata", {}).update(found["metadata"])
+
+
+def _read(output_file: str) -> dict[str, Any]:
+    with open_file(output_file, "r") as file:
+        return json.loads(file.read())
+
+
+def _finish(output_file: str, *, local_artifacts: bool) -> int:
+    """Leaves it to the launcher where artifacts lie, if it copies them; tells apart what was not pushed."""
+    output = _read(output_file)
+    if local_artifacts:
+        for artifact in _artifacts(output):
+            artifact.pop("uri", None)
+        with open_file(output_file, "w") as file:
+            file.write(json.dumps(output))
+    for artifact in output.get("artifacts", {}).get("pushed_model", {}).get("artifacts", []):
+        if not artifact["metadata"].get("pushed"):
+            logging.error("NOT PUSHED: %s", artifact["metadata"].get(REASON_PROPERTY, "the model is not blessed"))
+            return _MODEL_REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    sys.exit(main(sys.argv[1:]))

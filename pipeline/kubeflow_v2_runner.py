@@ -1,0 +1,245 @@
+"""Compiles the pipeline for Vertex AI and for Kubeflow Pipelines 2, to pipeline spec 2.1. Runs at compile time.
+
+TFX's own runner does the translation. What it has no word for (defaults of parameters, resources of ExampleGen,
+retries, labels), and what Kubeflow's backend would refuse, is set here, in the typed message that it gives.
+"""
+
+import importlib.metadata
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp.compiler.pipeline_spec_builder import extract_comments_from_pipeline_spec
+from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineDeploymentConfig, PipelineSpec
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.pipeline import Pipeline
+
+from components.exit_handler.component import create_exit_handler
+from components.source_digest import PROJECT_ROOT
+from pipeline.beam import LOCAL_BEAM_ARGS
+from pipeline.config import ExampleGenConfig, PipelineConfig, ThresholdConfig, TrainerConfig
+from pipeline.definition import create_pipeline
+from pipeline.deployment_config import KubeflowConfig, Target, TaskConfig, VertexConfig, task_config
+from pipeline.run_record import EXIT_HANDLER
+
+_ENTRYPOINT = ("python", "-m", "components.kubeflow_entrypoint")
+_NEVER_CACHED = ("Pusher", EXIT_HANDLER)  # a pushed version may have been pruned since
+_USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn"}
+_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15} | {
+    f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTP", start=1)
+}
+
+
+class CompileError(ValueError):
+    """A config that runs on this machine but not on the target."""
+
+
+@dataclass(frozen=True)
+class CompiledPipeline:
+    """A compiled pipeline, as JSON values.
+
+    Attributes:
+        spec: The pipeline spec.
+        platform: What Kubernetes alone understands, the second document of a Kubeflow file; empty if nothing.
+        job: The PipelineJob of Vertex AI, with the spec in it; empty for Kubeflow.
+    """
+
+    spec: dict[str, Any]
+    platform: dict[str, Any]
+    job: dict[str, Any]
+
+    @property
+    def yaml_text(self) -> str:
+        """The file that Kubeflow's and Vertex AI's clients and consoles take."""
+        documents = [self.spec, self.platform] if self.platform else [self.spec]
+        return extract_comments_from_pipeline_spec(self.spec, self.spec["pipelineInfo"]["description"]) + (
+            yaml.safe_dump_all(documents, sort_keys=True, width=120)
+        )
+
+    @property
+    def required_parameters(self) -> list[str]:
+        """The parameters that have no default."""
+        parameters = self.spec["root"]["inputDefinitions"]["parameters"]
+        return sorted(name for name, definition in parameters.items() if "defaultValue" not in definition)
+
+    @property
+    def summary(self) -> str:
+        """Says in a line what was compiled."""
+        executors = self.spec["deploymentSpec"]["executors"].values()
+        images = sorted({executor["container"]["image"] for executor in executors})
+        return f"{self.spec['pipelineInfo']['name']}: {len(executors)} tasks in {', '.join(images)}"
+
+    @property
+    def job_text(self) -> str:
+        """The PipelineJob as JSON."""
+        return json.dumps(self.job, indent=1, sort_keys=True) + "\n"
+
+
+def compile_pipeline(config: PipelineConfig, *, target: Target, image: str | None = None) -> CompiledPipeline:
+    """Compiles the pipeline of a config; needs no cloud, no bucket and no credentials.
+
+    Args:
+        config: The config.
+        target: `vertex` or `kubeflow`.
+        image: Container image of every task, in place of the config's.
+
+    Raises:
+        CompileError: If the target cannot run what the config describes.
+    """
+    # User code comes by its dotted name from the image.
+    os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
+    deployment = config.vertex if target == "vertex" else config.kubeflow
+    values = config.run_parameters(deployment)
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=image or config.image or f"sluice:{importlib.metadata.version('sluice')}",
+            default_commands=list(_ENTRYPOINT),
+            use_pipeline_spec_2_1=True,
+        )
+    )
+    runner.set_exit_handler(create_exit_handler(config.exit_handler.webhook_url))
+    job = runner.run(_make_pipeline(config, deployment, values), write_out=False)
+
+    spec = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
+    spec.pipeline_info.description = f"Sluice for {target}: only a model that has earned it is pushed."
+    spec.default_pipeline_root = deployment.pipeline_root or ""
+    _define_parameters(spec, values)
+    _configure_tasks(spec, config, target)
+    job["pipelineSpec"] = json_format.MessageToDict(spec)
+    job["labels"] |= config.vertex.labels
+    return CompiledPipeline(
+        spec=job["pipelineSpec"],
+        platform=_platform(spec, config.kubeflow) if target == "kubeflow" else {},
+        job=job if target == "vertex" else {},
+    )
+
+
+def _make_pipeline(
+    config: PipelineConfig, deployment: VertexConfig | KubeflowConfig, values: dict[str, Any]
+) -> Pipeline:
+    if config.infra_validator.executor == "docker":
+        raise CompileError("infra_validator.executor: docker starts containers, which a task cannot. Use loader.")
+    parameters: dict[str, Any] = {
+        name: RuntimeParameter(name, ptype=str if value is None else type(value)) for name, value in values.items()
+    }
+    if config.pusher.executor == "stock":  # whose destination is no parameter
+        if not deployment.serving_model_dir:
+            raise CompileError("pusher.executor: stock needs serving_model_dir in the config's section of the target.")
+        parameters["serving_model_dir"] = deployment.serving_model_dir
+    pipeline = create_pipeline(
+        config,
+        parameters=parameters,
+        pipeline_root=deployment.pipeline_root or "",
+        beam_pipeline_args=LOCAL_BEAM_ARGS,
+    )
+    for node in pipeline.components:
+        if function := _USER_FUNCTIONS.get(node.id):
+            properties = node.spec.exec_properties
+            properties[function] = f"{_module_name(properties.pop('module_file'), node.id)}.{function}"
+    return pipeline
+
+
+def _module_name(module_file: str, component: str) -> str:
+    file = Path(module_file).resolve()
+    package = PROJECT_ROOT / "components"
+    if not file.is_relative_to(package):
+        raise CompileError(
+            f"{component}'s module_file {module_file} lies outside the package `components`, and so in no image. "
+            f"Move it to {package / component.lower()}."
+        )
+    return ".".join(file.relative_to(PROJECT_ROOT).with_suffix("").parts)
+
+
+def _define_parameters(spec: PipelineSpec, values: dict[str, Any]) -> None:
+    """Gives the parameters their defaults, and hands them on to the DAG that the exit handler waits for."""
+    for name, definition in spec.root.input_definitions.parameters.items():
+        definition.description = _description(name)
+        if values[name] is not None:
+            json_format.ParseDict(values[name], definition.default_value)
+            definition.is_optional = True
+        inner = spec.components[TFX_DAG_NAME].input_definitions.parameters[name]
+        inner.parameter_type = definition.parameter_type
+        spec.root.dag.tasks[TFX_DAG_NAME].inputs.parameters[name].component_input_parameter = name
+
+
+def _description(name: str) -> str:
+    sections = (ExampleGenConfig, TrainerConfig, ThresholdConfig, VertexConfig)
+    fields = ((key, field) for section in sections for key, field in section.model_fields.items())
+    return next(field.description or "" for key, field in fields if name.endswith(key))
+
+
+def _configure_tasks(spec: PipelineSpec, config: PipelineConfig, target: Target) -> None:
+    deployment = json_format.ParseDict(json_format.MessageToDict(spec.deployment_spec), PipelineDeploymentConfig())
+    tasks = {**spec.components[TFX_DAG_NAME].dag.tasks, EXIT_HANDLER: spec.root.dag.tasks[EXIT_HANDLER]}
+    for name, task in tasks.items():
+        settings = task_config(config.tasks, name)
+        container = deployment.executors[spec.components[name].executor_label].container
+        enable_cache = config.enable_cache if settings.enable_cache is None else settings.enable_cache
+        if target == "vertex":
+            _configure_driver(container)
+        else:
+            # Without its driver, ExampleGen's cache key knows where the rows lie but not what they are.
+            enable_cache = enable_cache and not container.HasField("lifecycle")
+            _fit_to_launcher(container)
+        task.caching_options.enable_cache = enable_cache and name not in _NEVER_CACHED
+        _set_retries(task, settings)
+        _set_resources(container.resources, settings)
+    if target == "kubeflow":
+        final_status = spec.components[EXIT_HANDLER].input_definitions.parameters["final_status"]
+        final_status.parameter_type = ParameterType.TASK_FINAL_STATUS
+        final_status.is_optional = True
+    spec.deployment_spec.Clear()
+    spec.deployment_spec.update(json_format.MessageToDict(deployment))
+
+
+def _configure_driver(container: PipelineDeploymentConfig.PipelineContainerSpec) -> None:
+    if container.HasField("lifecycle"):
+        container.lifecycle.pre_cache_check.command[:] = [*_ENTRYPOINT, "--driver_only"]
+
+
+def _fit_to_launcher(container: PipelineDeploymentConfig.PipelineContainerSpec) -> None:
+    container.args.insert(0, "--local_artifacts")
+    if container.HasField("lifecycle"):  # a hook that Kubeflow's backend does not know
+        container.args.insert(0, "--run_driver")
+        container.ClearField("lifecycle")
+
+
+def _set_retries(task: Any, settings: TaskConfig) -> None:
+    if settings.max_retries:
+        task.retry_policy.max_retry_count = settings.max_retries
+        task.retry_policy.backoff_duration.FromMilliseconds(round(settings.backoff_secs * 1000))
+        task.retry_policy.backoff_factor = 2.0
+
+
+def _set_resources(resources: Any, settings: TaskConfig) -> None:
+    """Sets every resource twice: as text, and as the number that Vertex AI and older backends read."""
+    if settings.cpu:
+        resources.resource_cpu_limit = settings.cpu
+        resources.cpu_limit = float(settings.cpu.removesuffix("m")) / (1000 if settings.cpu.endswith("m") else 1)
+    if settings.memory:
+        number = settings.memory.rstrip("KMGTPi")
+        resources.resource_memory_limit = settings.memory
+        resources.memory_limit = float(number) * _UNITS[settings.memory.removeprefix(number)] / 1e9
+    if settings.accelerator:
+        resources.accelerator.type = resources.accelerator.resource_type = settings.accelerator.type
+        resources.accelerator.count = settings.accelerator.count
+        resources.accelerator.resource_count = str(settings.accelerator.count)
+
+
+def _platform(spec: PipelineSpec, kubeflow: KubeflowConfig) -> dict[str, Any]:
+    if not kubeflow.volumes:
+        return {}
+    mounts = [{"mountPath": volume.mount_path, "pvcNameParameter": {"runtimeValue": {"constant": volume.claim_name}}}
+              for volume in kubeflow.volumes]  # fmt: skip
+    labels = sorted(component.executor_label for component in spec.components.values() if component.executor_label)
+    return {
+        "platforms": {
+            "kubernetes": {"deploymentSpec": {"executors": {label: {"pvcMount": mounts} for label in labels}}}
+        }
+    }
