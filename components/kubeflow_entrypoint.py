@@ -9,6 +9,7 @@ runs. Sources: tfx/orchestration/kubeflow/v2/container, tfx/orchestration/kubefl
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
 from components.data_gate import DataRefusedError
 from components.example_gen import select_span
-from components.model_manifest import open_file
+from components.model_manifest import is_remote, open_file
 from components.pusher import REASON_PROPERTY
 
 _LOCAL_FOLDERS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}  # component/launcher_v2.go, LocalPathForURI
@@ -42,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
     if flags.local_artifacts:
         for artifact in _artifacts(invocation["inputs"], invocation["outputs"]):
             artifact["uri"] = _local_path(artifact["uri"])
+    for artifact in _artifacts(invocation["outputs"]):
+        if not flags.driver_only and not is_remote(artifact["uri"]):
+            os.makedirs(artifact["uri"], exist_ok=True)  # as TFX's local launcher does, but no backend
     flags.json_serialized_invocation_args = json.dumps(invocation)
     if flags.driver_only or flags.run_driver:
         driver.main(flags)

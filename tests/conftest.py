@@ -25,3 +25,7 @@ def reference_schema_file(project_root):
 @pytest.fixture(scope="session")
 def reference_config_file(project_root):
     return str(project_root / "pipeline" / "configs" / "reference.yaml")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write compiled specs as what is expected")

@@ -70,7 +70,8 @@ class Executor(stock.Executor):
     def _facts(self, input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
         facts: dict[str, Any] = {"run_id": self._context.pipeline_run_id or ""}
         if EXAMPLES_KEY in input_dict:
-            facts["span"] = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]).span
+            examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+            facts["span"] = examples.get_int_custom_property("span") or examples.span  # where TFX's driver puts it
         if EVALUATION_KEY in input_dict:
             facts["metrics"] = load_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
         return facts
