@@ -1,9 +1,9 @@
 """What the container of a compiled task runs: TFX's own entrypoint, given what a backend leaves out.
 
 Runs in a task's container, on Vertex AI and on Kubeflow Pipelines 2. The latter's driver and launcher
-(kubeflow/pipelines, backend/src/v2) differ in three ways from what TFX 1.21 expects: the artifacts that a task reads
-come without their type, artifacts are files of the launcher's that lie in local folders, and no driver of ExampleGen
-runs. Sources: tfx/orchestration/kubeflow/v2/container, tfx/orchestration/kubeflow/v2/file_based_example_gen.
+(kubeflow/pipelines, backend/src/v2) differ from what TFX 1.21 expects: artifacts come without TFX's types, and with
+one more for the log; they are files of the launcher's, in local folders; no driver of ExampleGen runs; the final
+status is no text. Sources: tfx/orchestration/kubeflow/v2/container and .../file_based_example_gen.
 """
 
 import argparse
@@ -31,58 +31,66 @@ def main(argv: Sequence[str]) -> int:
 
     Args:
         argv: The arguments that TFX's compiler writes, and `--driver_only` (of ExampleGen, in place of its executor),
-            `--run_driver` (before it) or `--local_artifacts` (where a launcher copies artifacts to and from local
-            folders).
+            `--run_driver` (before it), `--local_artifacts` (where a launcher copies artifacts to and from local
+            folders) or `--outputs_spec` (the component's outputs with TFX's types, as JSON).
 
     Returns:
         The exit code: 0, 3 if a model was not pushed, 4 if the data was refused.
     """
     flags, beam_args = _parse_flags(argv)
     invocation = json.loads(flags.json_serialized_invocation_args)
-    _complete(invocation, json.loads(flags.json_serialized_inputs_spec_args))
-    if flags.local_artifacts:
-        for artifact in _artifacts(invocation["inputs"], invocation["outputs"]):
+    inputs, outputs = invocation.setdefault("inputs", {}), invocation["outputs"]
+    _complete_parameters(inputs.setdefault("parameterValues", {}))
+    _complete_types(inputs, json.loads(flags.json_serialized_inputs_spec_args))
+    if flags.outputs_spec:
+        _complete_types(outputs, json.loads(flags.outputs_spec))
+    for artifact in _artifacts(inputs, outputs):
+        if flags.local_artifacts:
             artifact["uri"] = _local_path(artifact["uri"])
-    for artifact in _artifacts(invocation["outputs"]):
         if not flags.driver_only and not is_remote(artifact["uri"]):
-            os.makedirs(artifact["uri"], exist_ok=True)  # as TFX's local launcher does, but no backend
+            # As TFX's local launcher does, but no backend; a folder without files gets lost on its way.
+            os.makedirs(artifact["uri"], exist_ok=True)
     flags.json_serialized_invocation_args = json.dumps(invocation)
     if flags.driver_only or flags.run_driver:
         driver.main(flags)
     if flags.driver_only:
         return 0
     if flags.run_driver:
-        _merge_metadata(_read(invocation["outputs"]["outputFile"]), into=invocation["outputs"])
+        _merge_metadata(_read(outputs["outputFile"]), into=outputs)
         flags.json_serialized_invocation_args = json.dumps(invocation)
     try:
         kubeflow_v2_run_executor.main((flags, beam_args))
     except DataRefusedError as err:
         logging.error("DATA REFUSED: %s", err)
         return _DATA_REFUSED
-    return _finish(invocation["outputs"]["outputFile"], local_artifacts=flags.local_artifacts)
+    return _finish(outputs["outputFile"], local_artifacts=flags.local_artifacts)
 
 
 def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for name in ("driver_only", "run_driver", "local_artifacts"):
         parser.add_argument(f"--{name}", action="store_true")
-    parser.add_argument("--executor_class_path")
+    for name in ("executor_class_path", "outputs_spec"):
+        parser.add_argument(f"--{name}")
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
     return parser.parse_known_args(argv)
 
 
-def _complete(invocation: dict[str, Any], inputs_spec: dict[str, Any]) -> None:
-    """Fills in what a backend leaves out of an ExecutorInput (kfp's pipeline_spec.proto), as JSON."""
-    inputs = invocation.setdefault("inputs", {})
-    parameters = inputs.setdefault("parameterValues", {})
+def _complete_parameters(parameters: dict[str, Any]) -> None:
     select_span(parameters)
     for name, value in parameters.items():
         if isinstance(value, dict | list):  # the final status, which TFX takes as text
             parameters[name] = json.dumps(value)
-    for name, spec in inputs_spec.get("artifacts", {}).items():
-        for artifact in inputs["artifacts"][name]["artifacts"]:
-            artifact["type"] = spec["artifactType"]
+
+
+def _complete_types(side: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Gives the inputs or outputs of an ExecutorInput (kfp's pipeline_spec.proto) their types, and drops all others."""
+    specs = spec.get("artifacts", {})
+    side["artifacts"] = {name: each for name, each in side.get("artifacts", {}).items() if name in specs}
+    for name, artifact_list in side["artifacts"].items():
+        for artifact in artifact_list["artifacts"]:
+            artifact["type"] = specs[name]["artifactType"]
 
 
 def _artifacts(*sides: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from pipeline.cli_options import config_options, load_or_exit
+from pipeline.config_file import ConfigError
 from pipeline.deployment_config import Target
 from pipeline.log_file import discarded_stderr
 from pipeline.run_record import ExitCode
@@ -41,14 +42,14 @@ def compile_command(
     """
     config = load_or_exit(config_file, overrides)
     with discarded_stderr():  # TensorFlow's remarks
-        from pipeline.kubeflow_v2_runner import CompileError, compile_pipeline
+        from pipeline.kubeflow_v2_runner import compile_pipeline
 
     try:
         compiled = compile_pipeline(config, target=target, image=image)
         spec_file = spec_file or Path(f"{config.pipeline_name}-{target}.yaml")
         files = _write(compiled, spec_file)
-    except CompileError as err:
-        click.echo(f"CompileError: {err}", err=True)
+    except ConfigError as err:
+        click.echo(f"ConfigError: {err}", err=True)
         sys.exit(ExitCode.USAGE)
     except OSError as err:
         click.echo(f"Error: {spec_file} cannot be written: {err.strerror}.", err=True)

@@ -23,26 +23,36 @@ from pipeline.config import PipelineConfig
 
 
 def create_pipeline(
-    config: PipelineConfig, *, parameters: Mapping[str, Any], pipeline_root: str, beam_pipeline_args: Sequence[str]
+    config: PipelineConfig,
+    components: Sequence[BaseComponent],
+    *,
+    pipeline_root: str,
+    beam_pipeline_args: Sequence[str],
 ) -> Pipeline:
     """Creates the pipeline that a config describes.
 
     Args:
         config: The config.
-        parameters: Of `config.run_parameters()`, each as its value or as a RuntimeParameter.
+        components: Its nodes, of `create_components`.
         pipeline_root: Where the artifacts go.
         beam_pipeline_args: Arguments of every Beam component.
     """
     return Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=pipeline_root,
-        components=_create_components(config, parameters),
+        components=list(components),
         enable_cache=config.enable_cache,
         beam_pipeline_args=list(beam_pipeline_args),
     )
 
 
-def _create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> list[BaseComponent]:
+def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> list[BaseComponent]:
+    """Creates the nodes of the pipeline that a config describes.
+
+    Args:
+        config: The config.
+        parameters: Of `config.run_parameters()`, each as its value or as a RuntimeParameter.
+    """
     roles = config.feature_roles()
 
     example_gen = create_example_gen(

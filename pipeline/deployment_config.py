@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.config_file import Count, Number, Section
-from pipeline.run_record import COMPONENTS, EXIT_HANDLER, OPTIONAL_COMPONENTS
+from pipeline.config_file import Count, Section
+from pipeline.run_record import COMPONENTS, EXIT_HANDLER, OPTIONAL_COMPONENTS, VERTEX_PUSHER
 
 DEFAULT_TASK = "default"
-_TASKS = (DEFAULT_TASK, *COMPONENTS, *OPTIONAL_COMPONENTS, EXIT_HANDLER)
+_TASKS = (DEFAULT_TASK, *COMPONENTS, *OPTIONAL_COMPONENTS, EXIT_HANDLER, VERTEX_PUSHER)
 
 Cron = Annotated[str, Field(pattern=r"^(TZ=\S+ )?\S+( \S+){4}$")]
 GcsUri = Annotated[str, Field(pattern=r"^gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?$")]
@@ -45,7 +45,7 @@ class TaskConfig(Section):
     accelerator: AcceleratorConfig | None = Field(None, description="Accelerators, none if null.")
     enable_cache: bool | None = Field(None, description="Reuse of outputs; null is as `enable_cache` of the pipeline.")
     max_retries: Count = Field(0, ge=0, le=10, description="How often a failed task is tried again.")
-    backoff_secs: Number = Field(60.0, ge=0, description="Wait before the first retry; it doubles with each.")
+    backoff_secs: Count = Field(60, ge=0, description="Wait before the first retry; it doubles with each.")
 
 
 class ScheduleConfig(Section):

@@ -14,29 +14,33 @@ from typing import Any
 import yaml
 from google.protobuf import json_format
 from kfp.compiler.pipeline_spec_builder import extract_comments_from_pipeline_spec
-from kfp.pipeline_spec.pipeline_spec_pb2 import ParameterType, PipelineDeploymentConfig, PipelineSpec
+from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, ParameterType, PipelineDeploymentConfig, PipelineSpec
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
-from tfx.orchestration.pipeline import Pipeline
 
 from components.exit_handler.component import create_exit_handler
 from components.source_digest import PROJECT_ROOT
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import ExampleGenConfig, PipelineConfig, ThresholdConfig, TrainerConfig
-from pipeline.definition import create_pipeline
+from pipeline.config_file import ConfigError
+from pipeline.definition import create_components, create_pipeline
 from pipeline.deployment_config import KubeflowConfig, Target, TaskConfig, VertexConfig, task_config
-from pipeline.run_record import EXIT_HANDLER
+from pipeline.run_record import EXIT_HANDLER, VERTEX_PUSHER
+from pipeline.vertex import create_vertex_pusher, train_in_custom_job
 
 _ENTRYPOINT = ("python", "-m", "components.kubeflow_entrypoint")
-_NEVER_CACHED = ("Pusher", EXIT_HANDLER)  # a pushed version may have been pruned since
+_SYSTEM_TYPES = {"tfx.Examples": "system.Dataset", "tfx.Model": "system.Model", "tfx.PushedModel": "system.Model"}
+_NEVER_CACHED = ("Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # a pushed version may have been pruned since
+_LONGEST_BACKOFF_SECS = 3600
 _USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn"}
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15} | {
     f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTP", start=1)
 }
 
 
-class CompileError(ValueError):
+class CompileError(ConfigError):
     """A config that runs on this machine but not on the target."""
 
 
@@ -94,21 +98,25 @@ def compile_pipeline(config: PipelineConfig, *, target: Target, image: str | Non
     """
     # User code comes by its dotted name from the image.
     os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
+    image = image or config.image or f"sluice:{importlib.metadata.version('sluice')}"
     deployment = config.vertex if target == "vertex" else config.kubeflow
     values = config.run_parameters(deployment)
+    components = _create_components(config, deployment, values)
+    if target == "vertex":
+        nodes = {node.id: node for node in components}
+        train_in_custom_job(nodes["Trainer"], config.vertex, image=image)
+        components += create_vertex_pusher(nodes, config.vertex)
     runner = KubeflowV2DagRunner(
-        KubeflowV2DagRunnerConfig(
-            default_image=image or config.image or f"sluice:{importlib.metadata.version('sluice')}",
-            default_commands=list(_ENTRYPOINT),
-            use_pipeline_spec_2_1=True,
-        )
+        KubeflowV2DagRunnerConfig(default_image=image, default_commands=list(_ENTRYPOINT), use_pipeline_spec_2_1=True)
     )
     runner.set_exit_handler(create_exit_handler(config.exit_handler.webhook_url))
-    job = runner.run(_make_pipeline(config, deployment, values), write_out=False)
+    pipeline_root = deployment.pipeline_root or ""
+    pipeline = create_pipeline(config, components, pipeline_root=pipeline_root, beam_pipeline_args=LOCAL_BEAM_ARGS)
+    job = runner.run(pipeline, write_out=False)
 
     spec = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
     spec.pipeline_info.description = f"Sluice for {target}: only a model that has earned it is pushed."
-    spec.default_pipeline_root = deployment.pipeline_root or ""
+    spec.default_pipeline_root = pipeline_root
     _define_parameters(spec, values)
     _configure_tasks(spec, config, target)
     job["pipelineSpec"] = json_format.MessageToDict(spec)
@@ -120,9 +128,9 @@ def compile_pipeline(config: PipelineConfig, *, target: Target, image: str | Non
     )
 
 
-def _make_pipeline(
+def _create_components(
     config: PipelineConfig, deployment: VertexConfig | KubeflowConfig, values: dict[str, Any]
-) -> Pipeline:
+) -> list[BaseComponent]:
     if config.infra_validator.executor == "docker":
         raise CompileError("infra_validator.executor: docker starts containers, which a task cannot. Use loader.")
     parameters: dict[str, Any] = {
@@ -132,17 +140,12 @@ def _make_pipeline(
         if not deployment.serving_model_dir:
             raise CompileError("pusher.executor: stock needs serving_model_dir in the config's section of the target.")
         parameters["serving_model_dir"] = deployment.serving_model_dir
-    pipeline = create_pipeline(
-        config,
-        parameters=parameters,
-        pipeline_root=deployment.pipeline_root or "",
-        beam_pipeline_args=LOCAL_BEAM_ARGS,
-    )
-    for node in pipeline.components:
+    components = create_components(config, parameters)
+    for node in components:
         if function := _USER_FUNCTIONS.get(node.id):
             properties = node.spec.exec_properties
             properties[function] = f"{_module_name(properties.pop('module_file'), node.id)}.{function}"
-    return pipeline
+    return components
 
 
 def _module_name(module_file: str, component: str) -> str:
@@ -186,7 +189,7 @@ def _configure_tasks(spec: PipelineSpec, config: PipelineConfig, target: Target)
         else:
             # Without its driver, ExampleGen's cache key knows where the rows lie but not what they are.
             enable_cache = enable_cache and not container.HasField("lifecycle")
-            _fit_to_launcher(container)
+            _fit_to_launcher(container, spec.components[name])
         task.caching_options.enable_cache = enable_cache and name not in _NEVER_CACHED
         _set_retries(task, settings)
         _set_resources(container.resources, settings)
@@ -203,18 +206,29 @@ def _configure_driver(container: PipelineDeploymentConfig.PipelineContainerSpec)
         container.lifecycle.pre_cache_check.command[:] = [*_ENTRYPOINT, "--driver_only"]
 
 
-def _fit_to_launcher(container: PipelineDeploymentConfig.PipelineContainerSpec) -> None:
-    container.args.insert(0, "--local_artifacts")
+def _fit_to_launcher(container: PipelineDeploymentConfig.PipelineContainerSpec, component: ComponentSpec) -> None:
+    """Declares artifacts as what every version of Kubeflow's backend accepts; the container is told TFX's own types."""
+    container.args[:0] = ["--local_artifacts", f"--outputs_spec={_json_text(component.output_definitions)}"]
+    for definitions in (component.input_definitions, component.output_definitions):
+        for artifact in definitions.artifacts.values():
+            tfx_type = yaml.safe_load(artifact.artifact_type.instance_schema)["title"]
+            artifact.artifact_type.schema_title = _SYSTEM_TYPES.get(tfx_type, "system.Artifact")
+            artifact.artifact_type.schema_version = "0.0.1"
     if container.HasField("lifecycle"):  # a hook that Kubeflow's backend does not know
         container.args.insert(0, "--run_driver")
         container.ClearField("lifecycle")
 
 
+def _json_text(message: Any) -> str:
+    return json.dumps(json_format.MessageToDict(message), sort_keys=True)
+
+
 def _set_retries(task: Any, settings: TaskConfig) -> None:
     if settings.max_retries:
         task.retry_policy.max_retry_count = settings.max_retries
-        task.retry_policy.backoff_duration.FromMilliseconds(round(settings.backoff_secs * 1000))
+        task.retry_policy.backoff_duration.FromSeconds(settings.backoff_secs)
         task.retry_policy.backoff_factor = 2.0
+        task.retry_policy.backoff_max_duration.FromSeconds(_LONGEST_BACKOFF_SECS)
 
 
 def _set_resources(resources: Any, settings: TaskConfig) -> None:

@@ -27,7 +27,7 @@ from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import PipelineConfig
-from pipeline.definition import create_pipeline
+from pipeline.definition import create_components, create_pipeline
 from pipeline.run_record import ComponentRun, RunPaths
 
 _STATES = {
@@ -60,7 +60,7 @@ class LocalRun:
         self._connection = metadata.sqlite_metadata_connection_config(str(paths.metadata_file))
         pipeline = create_pipeline(
             config,
-            parameters=config.run_parameters() | {"serving_model_dir": str(paths.serving_model_dir)},
+            create_components(config, config.run_parameters() | {"serving_model_dir": str(paths.serving_model_dir)}),
             pipeline_root=str(paths.pipeline_root),
             beam_pipeline_args=LOCAL_BEAM_ARGS,
         )

@@ -20,6 +20,7 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
 )
 OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
 EXIT_HANDLER = "ExitHandler"  # of compiled pipelines
+VERTEX_PUSHER = "VertexPusher"  # of those for Vertex AI with `vertex.serving`
 
 
 class ExitCode(enum.IntEnum):

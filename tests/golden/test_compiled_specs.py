@@ -87,7 +87,9 @@ def test_every_task_has_its_resources_and_retries(compiled, target):
     assert container(pipeline, "Trainer")["resources"]["accelerator"] == {
         "type": "NVIDIA_TESLA_T4", "resourceType": "NVIDIA_TESLA_T4", "count": "2", "resourceCount": "2",
     }  # fmt: skip
-    retries = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0}
+    retries = {
+        "maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s",
+    }  # fmt: skip
     assert task(pipeline, "Trainer")["retryPolicy"] == task(pipeline, "UnlabelledExampleGen")["retryPolicy"] == retries
     assert pipeline.spec["root"]["dag"]["tasks"]["ExitHandler"]["retryPolicy"] == retries
     assert "retryPolicy" not in task(pipeline, "Pusher")
@@ -98,7 +100,7 @@ def test_only_what_the_key_of_a_cache_describes_is_cached(compiled, target):
     pipeline = compiled[f"{target}-every-option"]
     tasks = pipeline.spec["components"]["tfx-dag"]["dag"]["tasks"]
     uncached = {name for name, each in tasks.items() if not each["cachingOptions"].get("enableCache")}
-    assert uncached == {"Trainer", "Pusher", *(EXAMPLE_GENS if target == "kubeflow" else ())}
+    assert uncached == {"Trainer", "Pusher", *(EXAMPLE_GENS if target == "kubeflow" else ["VertexPusher"])}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -147,6 +149,13 @@ def test_every_parameter_reaches_a_task(compiled, name):
     names = set(spec["root"]["inputDefinitions"]["parameters"])
     assert set(used) == names == set(dag["inputDefinitions"]["parameters"])
     assert set(spec["root"]["dag"]["tasks"]["tfx-dag"]["inputs"]["parameters"]) == names
+
+
+def test_kubeflow_knows_every_type_of_artifact(compiled):
+    for component in compiled["kubeflow-every-option"].spec["components"].values():
+        for side in ("inputDefinitions", "outputDefinitions"):
+            for artifact in component.get(side, {}).get("artifacts", {}).values():
+                assert artifact["artifactType"]["schemaTitle"] in ("system.Artifact", "system.Dataset", "system.Model")
 
 
 def test_volumes_reach_every_container(compiled):

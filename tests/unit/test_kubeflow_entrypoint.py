@@ -9,6 +9,7 @@ from components import kubeflow_entrypoint
 from components.kubeflow_entrypoint import main
 
 SCHEMA_GEN = "components.schema_gen.executor.Executor"
+NO_SPLITS = {"split_names": "[]"}
 EXAMPLE_GEN = "tfx.components.example_gen.csv_example_gen.executor.Executor"
 
 
@@ -72,6 +73,30 @@ def test_launcher_finds_artifacts_in_its_folders_and_keeps_their_uris(tmp_path, 
     assert code == 0
     assert (launcher_folders / scheme / "bucket/run/schema/schema.pbtxt").read_text() == 'feature { name: "x" }'
     assert "uri" not in output["artifacts"]["schema"]["artifacts"][0]
+
+
+def test_artifacts_without_a_type_or_unknown_to_the_component_are_no_hindrance(tmp_path, launcher_folders):
+    outputs = {
+        "schema": artifact_list("minio://b/schema", "system.Artifact"),
+        "executor-logs": artifact_list("minio://b/executor-logs", "system.Artifact"),
+    }
+    spec = {"artifacts": {"schema": {"artifactType": {"instanceSchema": "title: tfx.Schema\n"}}}}
+    flags = ("--local_artifacts", f"--outputs_spec={json.dumps(spec)}")
+    code, output = run(tmp_path, SCHEMA_GEN, *flags, parameters={"schema_text": ""}, outputs=outputs)
+    assert (code, list(output["artifacts"])) == (0, ["schema"])
+    code, _ = run(
+        tmp_path,
+        "components.data_gate.executor.DataGate_Executor",
+        *("--local_artifacts", "--outputs_spec={}"),
+        parameters={"source_digest": ""},
+        inputs={
+            "anomalies": {"artifacts": [{"uri": "minio://b/a", "type": {"instanceSchema": ""}, "metadata": NO_SPLITS}]},
+            "statistics": artifact_list("minio://b/statistics", "Dataset", **NO_SPLITS),
+        },
+        outputs={},
+        types={"anomalies": "tfx.ExampleAnomalies", "statistics": "tfx.ExampleStatistics"},
+    )
+    assert code == 0
 
 
 def test_backend_without_launcher_gets_the_uris(tmp_path):
