@@ -31,15 +31,16 @@ class ConfigError(ValueError):
     """A config with mistakes; the message has a line or more for each, with its file and dotted key."""
 
 
-class _CommandLineText(str):
-    """Text of an override: a path in it is relative to the working directory."""
+class _Text(str):
+    """Text of a file: a path in it is relative to the file's folder, and not to the working directory."""
+
+    base_dir: str
 
 
-def _absolute(value: Any, info: ValidationInfo) -> Any:
+def _absolute(value: Any) -> Any:
     if not isinstance(value, str) or "://" in value or not value:
         return value
-    context = {} if isinstance(value, _CommandLineText) else info.context or {}
-    base_dir = context.get("base_dir", os.getcwd())
+    base_dir = value.base_dir if isinstance(value, _Text) else os.getcwd()
     return os.path.normpath(os.path.join(base_dir, os.path.expanduser(value)))
 
 
@@ -120,16 +121,16 @@ def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) 
     """Reads `config_file`, applies `overrides` (`dotted.key[0].name=value`) and validates the result.
 
     `${NAME}` in a value of the file stands for that environment variable and `${NAME:-text}` for `text` where it is not
-    set; a value with a variable that is not set and has no such text is null.
+    set; a value with a variable that is not set and has no such text is null. A file with `extends: OTHER` holds what
+    differs from that file.
 
     Raises:
         ConfigError: If the file cannot be read, an override cannot be applied, or the result is not valid.
     """
-    tree = _expand_variables(_read_yaml(config_file))
+    tree = _read_tree(config_file)
     overridden, problems = _apply(overrides, tree)
-    context = {"base_dir": os.path.dirname(os.path.abspath(config_file))}
     try:
-        config = model.model_validate(tree, context=context)
+        config = model.model_validate(tree)
     except ValidationError as err:
         for error in _leaves(err.errors()):
             key = _dotted(error["loc"])
@@ -174,17 +175,40 @@ def _read_yaml(config_file: str) -> dict[str, Any]:
     return tree
 
 
-def _expand_variables(value: Any) -> Any:
+def _read_tree(config_file: str, extending: Sequence[str] = ()) -> dict[str, Any]:
+    base_dir = os.path.dirname(os.path.abspath(config_file))
+    tree = _expand(_read_yaml(config_file), base_dir)
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise ConfigError(f"{config_file}: extends: must be the path of a config. Received: {base!r}.")
+    base_file = os.path.join(base_dir, base)
+    if os.path.realpath(base_file) in extending:
+        raise ConfigError(f"{config_file}: extends: {base} extends this file in turn.")
+    return _merge(_read_tree(base_file, (*extending, os.path.realpath(config_file))), tree)
+
+
+def _merge(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merge(base[key], value) for key, value in tree.items()
+            if isinstance(value, dict) and isinstance(base.get(key), dict)}  # fmt: skip
+    return {**base, **tree, **both}
+
+
+def _expand(value: Any, base_dir: str) -> Any:
+    """Puts the environment's variables into every text of `value`."""
     if isinstance(value, dict):
-        return {key: _expand_variables(item) for key, item in value.items()}
+        return {key: _expand(item, base_dir) for key, item in value.items()}
     if isinstance(value, list):
-        return list(map(_expand_variables, value))
+        return [_expand(item, base_dir) for item in value]
     if not isinstance(value, str):
         return value
     texts = {name: os.environ.get(name) or default for name, default in _VARIABLE.findall(value)}
     if not all(texts.values()):
         return None
-    return _VARIABLE.sub(lambda match: texts[match[1]], value)
+    text = _Text(_VARIABLE.sub(lambda match: texts[match[1]], value))
+    text.base_dir = base_dir
+    return text
 
 
 def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -211,7 +235,7 @@ def _override(tree: dict[str, Any], override: str) -> str:
     try:
         for part in path[:-1]:
             parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
-        parent[path[-1]] = _CommandLineText(value) if isinstance(value, str) else value
+        parent[path[-1]] = value
     except (TypeError, IndexError) as err:
         raise ConfigError(f"--set {override}: the config has no such place.") from err
     return _dotted(path)

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -43,9 +44,74 @@ def test_reference_config_names_every_key_of_a_local_run(reference_config_file):
     assert named(tree) == keys(config.PipelineConfig)
 
 
+@pytest.mark.parametrize("target", ["vertex", "kubeflow"])
+def test_profile_names_every_key_of_its_target(reference_config_file, target):
+    tree = yaml.safe_load((Path(reference_config_file).parent / f"{target}.yaml").read_text())
+    model = config.PipelineConfig.model_fields[target].annotation
+    assert set(tree[target]) == set(model.model_fields)
+    assert {"image", "tasks", "exit_handler"} < set(tree)
+
+
+@pytest.mark.parametrize("profile", ["vertex.yaml", "kubeflow.yaml"])
+def test_profile_is_valid_with_and_without_its_variables(reference_config_file, profile, monkeypatch):
+    file = str(Path(reference_config_file).parent / profile)
+    for value in (None, "text-1"):
+        for name in re.findall(r"\$\{(\w+)", Path(file).read_text()):
+            special = {
+                "VERTEX_SA_EMAIL": "runner@p.iam.gserviceaccount.com",
+                "VERTEX_NETWORK": "projects/1/global/networks/vpc",
+                "VERTEX_KMS_KEY": "projects/p/locations/l/keyRings/r/cryptoKeys/k",
+                "SLUICE_WEBHOOK_URL": "https://hooks.example.com",
+                "KF_PIPELINES_ENDPOINT": "https://ml.example.com",
+            }
+            monkeypatch.delenv(name, raising=False)
+            if value:
+                monkeypatch.setenv(name, special.get(name, value))
+        loaded = load_config(file)
+        assert loaded.trainer == load_config(reference_config_file).trainer
+        assert loaded.image == value
+
+
+def test_file_holds_what_differs_from_the_one_that_it_extends(config_file, tmp_path):
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "mine.yaml").write_text(
+        f"extends: {config_file}\ntrainer: {{num_epochs: 9}}\n"
+        "evaluator: {thresholds: [{metric: loss, upper_bound: 1}]}\n"
+    )
+    mine, base = load_config(str(other / "mine.yaml")), load_config(str(config_file))
+    assert (mine.trainer.num_epochs, mine.trainer.seed) == (9, base.trainer.seed)
+    assert [threshold.metric for threshold in mine.evaluator.thresholds] == ["loss"]
+    assert mine.example_gen.input_dir == base.example_gen.input_dir
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("extends: mine.yaml", r"extends: mine.yaml extends this file in turn"),
+        ("extends: [a]", r"extends: must be the path of a config. Received: \['a'\]"),
+        ("extends: no.yaml", r"no.yaml: cannot be read: No such file"),
+    ],
+)
+def test_file_that_cannot_be_extended_is_named(tmp_path, line, message):
+    (tmp_path / "mine.yaml").write_text(line + "\n")
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(tmp_path / "mine.yaml"))
+
+
 def test_every_key_is_described():
-    for section in (config.SplitBuckets, config.LabelConfig, config.TrainerConfig, config.ThresholdConfig):
-        assert all(field.description for field in section.model_fields.values())
+    def sections(annotation):
+        for each in (annotation, *get_args(annotation)):
+            if each is not annotation:
+                yield from sections(each)
+            elif hasattr(each, "model_fields"):
+                yield each
+                for field in each.model_fields.values():
+                    yield from sections(field.annotation)
+
+    for section in sections(config.PipelineConfig):
+        for name, field in section.model_fields.items():
+            assert field.description or hasattr(field.annotation, "model_fields"), name
 
 
 def test_sections_have_defaults(config_file):
