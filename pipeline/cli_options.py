@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
-from pipeline.config_file import ConfigError
+from pipeline.config_errors import ConfigError
 from pipeline.run_record import ExitCode, RunPaths
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from pipeline.cli_options import config_options, load_or_exit
-from pipeline.config_file import ConfigError
+from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import Target
 from pipeline.log_file import discarded_stderr
 from pipeline.run_record import ExitCode

@@ -1,12 +1,11 @@
 """Reads a YAML file into a pydantic model and says everything that is wrong with it. Runs at compile time."""
 
 import ast
-import difflib
 import os
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import (
@@ -18,17 +17,12 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
 )
-from pydantic_core import ErrorDetails
 
 from components.example_gen.header import header_problems
+from pipeline.config_errors import LONGEST_VALUE, ConfigError, dotted, explain, leaves
 
 Model = TypeVar("Model", bound=BaseModel)
-_LONGEST_VALUE = 60
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-
-
-class ConfigError(ValueError):
-    """A config with mistakes; the message has a line or more for each, with its file and dotted key."""
 
 
 class _Text(str):
@@ -132,11 +126,11 @@ def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) 
     try:
         config = model.model_validate(tree)
     except ValidationError as err:
-        for error in _leaves(err.errors()):
-            key = _dotted(error["loc"])
+        for error in leaves(err.errors()):
+            key = dotted(error["loc"])
             is_overridden = any(key.startswith(o) or o.startswith(key) for o in overridden)
             source = "--set" if is_overridden else config_file
-            problems += [f"{source}: {key}: {line}" for line in _explain(error, model)]
+            problems += [f"{source}: {key}: {line}" for line in explain(error, model)]
     if problems:
         raise ConfigError("\n".join(problems))
     return config
@@ -230,7 +224,7 @@ def _override(tree: dict[str, Any], override: str) -> str:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as err:
-        raise ConfigError(f"--set {override[:_LONGEST_VALUE]}: the value is not YAML.") from err
+        raise ConfigError(f"--set {override[:LONGEST_VALUE]}: the value is not YAML.") from err
     parent: Any = tree
     try:
         for part in path[:-1]:
@@ -238,66 +232,4 @@ def _override(tree: dict[str, Any], override: str) -> str:
         parent[path[-1]] = value
     except (TypeError, IndexError) as err:
         raise ConfigError(f"--set {override}: the config has no such place.") from err
-    return _dotted(path)
-
-
-def _dotted(path: Sequence[int | str]) -> str:
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return "".join(parts).removeprefix(".")
-
-
-def _leaves(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Leaves out that a list is too short when it is so only because its items are wrong."""
-    locs = [error["loc"] for error in errors]
-    return [
-        error
-        for error in errors
-        if error["type"] != "too_short"
-        or not any(loc != error["loc"] and loc[: len(error["loc"])] == error["loc"] for loc in locs)
-    ]
-
-
-def _explain(error: ErrorDetails, model: type[BaseModel]) -> list[str]:
-    """Returns a line, with lines of hints below it, for each problem of an error."""
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"]).splitlines()
-    return [_sentence(error, model)]
-
-
-def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
-    value = repr(error["input"])
-    value = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
-    name = error["loc"][-1] if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        return f"is not a known key.{_choices(str(name), _known_keys(error['loc'], model))}"
-    if error["type"] == "missing":
-        return "is missing."
-    if error["type"] == "literal_error":
-        choices = re.findall(r"'([^']+)'", error["ctx"]["expected"])
-        return f"{value} is not one of its values.{_choices(str(error['input']), choices)}"
-    if error["type"] in ("model_type", "dict_type"):
-        return f"must be a section of 'key: value' lines. Received: {value}."
-    if error["type"] == "tuple_type":
-        return f"must be a list. Received: {value}."
-    return f"{error['msg'].lower().removeprefix('input ').removeprefix('string ')}. Received: {value}."
-
-
-def _choices(given: str, choices: Sequence[str]) -> str:
-    matches = difflib.get_close_matches(given.lower(), choices, n=1)
-    hint = f" Did you mean '{matches[0]}'?" if matches else ""
-    return f"\nExpected one of: {', '.join(choices)}.{hint}"
-
-
-def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
-    """Returns the keys of the section that holds the unknown key at `loc`."""
-    section = model
-    for part in loc[:-1]:
-        if field := section.model_fields.get(str(part)):  # else a place in a list, or a key of a dict, of sections
-            section = _section_in(field.annotation) or section
-    return list(section.model_fields)
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if hasattr(annotation, "model_fields"):
-        return annotation
-    return next(filter(None, map(_section_in, get_args(annotation))), None)
+    return dotted(path)

@@ -24,7 +24,7 @@ from components.exit_handler.component import create_exit_handler
 from components.source_digest import PROJECT_ROOT
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import ExampleGenConfig, PipelineConfig, ThresholdConfig, TrainerConfig
-from pipeline.config_file import ConfigError
+from pipeline.config_errors import ConfigError
 from pipeline.definition import create_components, create_pipeline
 from pipeline.deployment_config import KubeflowConfig, Target, TaskConfig, VertexConfig, task_config
 from pipeline.run_record import EXIT_HANDLER, VERTEX_PUSHER

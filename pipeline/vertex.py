@@ -11,7 +11,7 @@ from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
 from tfx.extensions.google_cloud_ai_platform.trainer.executor import TRAINING_ARGS_KEY
 
 from components.trainer import vertex_executor
-from pipeline.config_file import ConfigError
+from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import AcceleratorConfig, VertexConfig
 from pipeline.run_record import VERTEX_PUSHER
 

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline import config
 from pipeline.config import load_config
-from pipeline.config_file import ConfigError
+from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import task_config
 
 
