@@ -14,13 +14,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
-from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
+from components.imports import without_garbage_collection
 
-from components.data_gate import DataRefusedError
-from components.example_gen import select_span
-from components.model_manifest import is_remote, open_file
-from components.pusher import REASON_PROPERTY
+with without_garbage_collection():
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+    from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
+
+    from components.data_gate import DataRefusedError
+    from components.example_gen import select_span
+    from components.model_manifest import is_remote, open_file
+    from components.pusher import REASON_PROPERTY
 
 _LOCAL_FOLDERS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}  # component/launcher_v2.go, LocalPathForURI
 _MODEL_REFUSED, _DATA_REFUSED = 3, 4  # exit codes, as of `sluice run`
@@ -45,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if flags.outputs_spec:
         _complete_types(outputs, json.loads(flags.outputs_spec))
     for artifact in _artifacts(inputs, outputs):
+        artifact["name"] = artifact.get("name") or artifact["uri"]  # TFX's Evaluator needs one
         if flags.local_artifacts:
             artifact["uri"] = _local_path(artifact["uri"])
         if not flags.driver_only and not is_remote(artifact["uri"]):
@@ -132,5 +136,5 @@ def _finish(output_file: str, *, local_artifacts: bool) -> int:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.INFO, force=True)  # TFX has set up another
     sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from components.imports import without_garbage_collection
 from pipeline.cli_options import config_options, load_or_exit
 from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import Target
@@ -41,7 +42,7 @@ def compile_command(
       sluice compile my.yaml --target vertex --image europe-docker.pkg.dev/my-project/ml/sluice:1
     """
     config = load_or_exit(config_file, overrides)
-    with discarded_stderr():  # TensorFlow's remarks
+    with discarded_stderr(), without_garbage_collection():  # TensorFlow's remarks
         from pipeline.kubeflow_v2_runner import compile_pipeline
 
     try:
