@@ -11,6 +11,7 @@ from pipeline.cli_options import config_options, destination_options, load_or_ex
 from pipeline.compile_command import compile_command
 from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
+from pipeline.rehearsal.command import rehearse
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
 from pipeline.versions_command import versions
 
@@ -24,6 +25,7 @@ def main() -> None:
 main.add_command(versions)
 main.add_command(predict)
 main.add_command(compile_command)
+main.add_command(rehearse)
 
 
 @main.command()

@@ -16,7 +16,8 @@ from pipeline.run_record import ComponentRun, ExitCode, RunRecord
 
 _PIPE_WIDTH = 110
 _WIDE = 84  # a narrower terminal has no room for artifacts and the published trace
-_STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red"}
+_STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red", "skipped": "dim", "not run": "dim"}
+_WITHOUT_SECONDS = ("cached", "skipped", "not run")
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
 
@@ -38,7 +39,8 @@ class _Console(Console):
 class Terminal:
     """Prints the course of a run to a stream: live where it is a terminal, finished lines alone where it is not."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, name_width: int = 18) -> None:
+        self._name_width = name_width
         is_terminal = stream.isatty()
         self._console = _Console(
             file=stream,
@@ -78,7 +80,7 @@ class Terminal:
     def finish_component(self, run: ComponentRun) -> None:
         """Prints the finished line of a component."""
         self.stop()
-        self._console.print(_component_line(run))
+        self._console.print(_component_line(run, self._name_width))
 
     def print_components(self, runs: Sequence[ComponentRun], root: Path) -> None:
         """Prints the table of components, with their first output's folder under `root`."""
@@ -122,6 +124,6 @@ def _figure_order(name: str) -> tuple[bool, bool, str]:
     return name.startswith("val_"), not name.endswith("loss"), name
 
 
-def _component_line(run: ComponentRun) -> Text:
-    seconds = f"{run.seconds:7.1f} s" if run.state != "cached" else " " * 9
-    return Text.assemble(f"  {run.component:<18}{seconds}  ", (run.state, _STATE_STYLES[run.state]))
+def _component_line(run: ComponentRun, name_width: int) -> Text:
+    seconds = f"{run.seconds:7.1f} s" if run.state not in _WITHOUT_SECONDS else " " * 9
+    return Text.assemble(f"  {run.component:<{name_width}}{seconds}  ", (run.state, _STATE_STYLES[run.state]))
