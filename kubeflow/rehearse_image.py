@@ -2,10 +2,10 @@
 
     python3.11 kubeflow/rehearse_image.py FOLDER
 
-FOLDER/opt and FOLDER/tmp stand for the image's, this Python for the base image's; where root runs this, every user must be
-able to reach FOLDER. It understands what the Dockerfile uses and refuses anything else; a RUN is one command without a
-shell, of python3.11 or of a program below /opt, or an rm there. Not rehearsed: the base image, what comes from another
-image, the entrypoint.
+FOLDER/opt and FOLDER/tmp stand for the image's, this Python for the base image's. It understands what the Dockerfile
+uses and refuses anything else; a RUN is one command without a shell, of python3.11 or of a program below /opt, or an rm
+there. Not rehearsed: the base image, what comes from another image, the entrypoint. Root must name a FOLDER that every
+user can reach.
 """
 
 import os

@@ -81,3 +81,12 @@ def test_rehearsal_refuses_a_step_that_it_cannot_execute(project_root, tmp_path,
     assert done.returncode == 1
     assert done.stderr.startswith(f"Dockerfile: {step}: cannot be rehearsed. ")
     assert not (tmp_path / "image" / "opt").exists()
+
+
+def test_cloud_build_file_is_one(project_root):
+    file = project_root / "kubeflow" / "cloudbuild.yaml"
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.cloudbuild", file]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    (build,) = yaml.safe_load(file.read_text())["steps"]
+    assert (project_root / build["args"][build["args"].index("--file") + 1]).is_file()
