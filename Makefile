@@ -12,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run validate doctor test lint check format benchmark lock-check lock clean
+.PHONY: help setup run validate doctor test lint check format benchmark image lock-check lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ format: $(READY) ## Format the code and fix what ruff can fix
 
 benchmark: $(READY) ## Time sluice beside a plain stock TFX pipeline
 	@.venv/bin/python tests/benchmarks/compare.py $(ARGS)
+
+image: $(READY) ## Execute the steps of the container image in an empty folder: about a minute, 4 GB
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && chmod 755 "$$folder" && \
+		.venv/bin/python kubeflow/rehearse_image.py "$$folder/image"
 
 lock-check: $(UV)
 	@$(UV) lock --check --quiet
