@@ -21,6 +21,7 @@ from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
 from components.exit_handler.component import create_exit_handler
+from components.pusher.executor import RUN_ID, SERVING_MODEL_DIR
 from components.source_digest import PROJECT_ROOT
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import ExampleGenConfig, PipelineConfig, ThresholdConfig, TrainerConfig
@@ -145,6 +146,8 @@ def _create_components(
         if function := _USER_FUNCTIONS.get(node.id):
             properties = node.spec.exec_properties
             properties[function] = f"{_module_name(properties.pop('module_file'), node.id)}.{function}"
+        if SERVING_MODEL_DIR in node.spec.exec_properties:  # our Pusher, whose manifests tell the run
+            node.spec.exec_properties[RUN_ID] = "{{$.pipeline_job_resource_name}}"
     return components
 
 

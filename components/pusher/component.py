@@ -17,6 +17,7 @@ class _PusherSpec(standard_component_specs.PusherSpec):
     PARAMETERS = {
         **standard_component_specs.PusherSpec.PARAMETERS,
         executor.SERVING_MODEL_DIR: component_spec.ExecutionParameter(type=str),
+        executor.RUN_ID: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,

@@ -20,7 +20,7 @@ from components.pusher.push import push_model
 
 EVALUATION_KEY = "evaluation"
 EXAMPLES_KEY = "examples"
-SERVING_MODEL_DIR = "serving_model_dir"  # execution property
+SERVING_MODEL_DIR, RUN_ID = "serving_model_dir", "run_id"  # execution properties
 
 
 class Executor(stock.Executor):
@@ -51,7 +51,7 @@ class Executor(stock.Executor):
                 push = (push_to_object_store if is_remote(base_dir) else push_model)(
                     model_dir,
                     base_dir,
-                    facts=self._facts(input_dict),
+                    facts=self._facts(input_dict, exec_properties.get(RUN_ID)),
                     keep_versions=json.loads(exec_properties["custom_config"])["keep_versions"],
                     expected_digest=_recorded_digest(input_dict),
                 )
@@ -67,8 +67,8 @@ class Executor(stock.Executor):
         pushed_model.set_string_custom_property(OUTCOME_PROPERTY, outcome)
         pushed_model.set_string_custom_property(REASON_PROPERTY, reason)
 
-    def _facts(self, input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
-        facts: dict[str, Any] = {"run_id": self._context.pipeline_run_id or ""}
+    def _facts(self, input_dict: dict[str, list[types.Artifact]], run_id: str | None) -> dict[str, Any]:
+        facts: dict[str, Any] = {"run_id": run_id or self._context.pipeline_run_id or ""}
         if EXAMPLES_KEY in input_dict:
             examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
             facts["span"] = examples.get_int_custom_property("span") or examples.span  # where TFX's driver puts it
