@@ -125,7 +125,16 @@ def _executor_input(component: ComponentSpec, inputs: Values, task_dir: Path) ->
     if declared.parameters:
         (task_dir / "output_parameters").mkdir()
     json_format.ParseDict(executor_input, ExecutorInput())  # as strict as a backend about what it hands over
-    return json.loads(json.dumps(executor_input))
+    return _whole(executor_input)
+
+
+def _whole(value: Any) -> Any:
+    """Copies a JSON value with 5 in place of 5.0, as Go writes protos as JSON and Python does not."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_whole, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _new_artifact(spec: Any, path: Path) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
     DagSpec,
     ParameterType,
     PipelineDeploymentConfig,
-    PipelineJob,
     PipelineSpec,
     PipelineTaskSpec,
 )
 
-_FAIL_FAST = 2  # PipelineJob.runtimeConfig.failurePolicy, PIPELINE_FAILURE_POLICY_FAIL_FAST
+_FAIL_FAST = "PIPELINE_FAILURE_POLICY_FAIL_FAST"
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {
     ParameterType.NUMBER_INTEGER: int,
     ParameterType.NUMBER_DOUBLE: float,
@@ -65,26 +64,23 @@ def load_spec(file: Path) -> Specification:
         raise SpecError(f"{file}: cannot be read: {err.strerror}.") from err
     except (yaml.YAMLError, ValueError) as err:
         raise SpecError(f"{file}: is not YAML or JSON: {' '.join(str(err).split())}.") from err
+    is_job = isinstance(document, dict) and "pipelineSpec" in document
+    job: dict[str, Any] = document if is_job else {"pipelineSpec": document}
     try:
-        job = json_format.ParseDict(
-            document if isinstance(document, dict) and "pipelineSpec" in document else {"pipelineSpec": document},
-            PipelineJob(),
-            ignore_unknown_fields=True,
-        )
-        pipeline = json_format.ParseDict(json_format.MessageToDict(job.pipeline_spec), PipelineSpec())
-        deployment = json_format.MessageToDict(pipeline.deployment_spec)
-        executors = json_format.ParseDict(deployment, PipelineDeploymentConfig()).executors
+        pipeline = json_format.ParseDict(job["pipelineSpec"] or "nothing", PipelineSpec())
+        executors = json_format.ParseDict(
+            json_format.MessageToDict(pipeline.deployment_spec), PipelineDeploymentConfig()
+        ).executors
     except (json_format.ParseError, AttributeError, TypeError) as err:
         raise SpecError(f"{file}: is not a pipeline spec: {' '.join(str(err).split())}.") from err
     if problems := list(_problems(pipeline, executors)):
         raise SpecError("\n".join(f"{file}: {problem}" for problem in problems))
-    runtime = json_format.MessageToDict(job.runtime_config) if job.HasField("runtime_config") else None
-    policy = getattr(job.runtime_config, "failure_policy", 0)
+    runtime = job.get("runtimeConfig", {"failurePolicy": _FAIL_FAST})
     return Specification(
         pipeline=pipeline,
         executors=executors,
-        parameter_values=(runtime or {}).get("parameterValues", {}),
-        fail_fast=runtime is None or policy == _FAIL_FAST,
+        parameter_values=runtime.get("parameterValues", {}),
+        fail_fast=runtime.get("failurePolicy") == _FAIL_FAST,
     )
 
 
