@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         kubeflow_v2_run_executor.main((flags, beam_args))
     except DataRefusedError as err:
-        logging.error("DATA REFUSED: %s", err)
+        logging.error("DATA REFUSED: %s", "; ".join(str(err).splitlines()))
         return _DATA_REFUSED
     return _finish(outputs["outputFile"], local_artifacts=flags.local_artifacts)
 

@@ -64,10 +64,11 @@ def load_spec(file: Path) -> Specification:
         raise SpecError(f"{file}: cannot be read: {err.strerror}.") from err
     except (yaml.YAMLError, ValueError) as err:
         raise SpecError(f"{file}: is not YAML or JSON: {' '.join(str(err).split())}.") from err
-    is_job = isinstance(document, dict) and "pipelineSpec" in document
-    job: dict[str, Any] = document if is_job else {"pipelineSpec": document}
+    if not isinstance(document, dict):
+        raise SpecError(f"{file}: is not a pipeline spec: it holds no 'key: value' lines.")
+    job = document if "pipelineSpec" in document else {"pipelineSpec": document}
     try:
-        pipeline = json_format.ParseDict(job["pipelineSpec"] or "nothing", PipelineSpec())
+        pipeline = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
         executors = json_format.ParseDict(
             json_format.MessageToDict(pipeline.deployment_spec), PipelineDeploymentConfig()
         ).executors
