@@ -63,6 +63,11 @@ def run(
     if no_cache and from_component:
         raise click.UsageError("--no-cache executes every component; leave out --from.")
     config = load_or_exit(config_file, overrides)
+    if names := config.beam.distributed_components:
+        raise click.UsageError(
+            f"the Beam workers of {', '.join(names)} cannot read --root {root}. Compile the pipeline, or run Beam in "
+            "this process with --set 'beam={}'."
+        )
     _make_dir(root)
     from pipeline.run_command import run_pipeline
 

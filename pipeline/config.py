@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 
 from components.evaluator import bound_name
 from components.example_gen import NEWEST_SPAN
+from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, defines, read_config
 from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
 from schema import FeatureRoles, feature_roles, load_schema
@@ -212,6 +213,7 @@ class PipelineConfig(Section):
     exit_handler: ExitHandlerConfig = ExitHandlerConfig()
     vertex: VertexConfig = VertexConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
+    beam: BeamConfig = BeamConfig()
 
     @field_validator("label")
     @classmethod
@@ -219,6 +221,25 @@ class PipelineConfig(Section):
         if schema_gen := info.data.get("schema_gen"):
             _feature_roles(schema_gen, label)
         return label
+
+    @field_validator("beam")
+    @classmethod
+    def _workers_get_what_they_need(cls, beam: BeamConfig, info: ValidationInfo) -> BeamConfig:
+        problems = []
+        if (names := beam.container_components) and not info.data.get("image", "invalid"):
+            problems.append(
+                f"the workers of {', '.join(names)} are containers, of which image says nothing. Set image."
+            )
+        folders = [info.data[key].pipeline_root or "" for key in ("vertex", "kubeflow") if key in info.data]
+        if (names := beam.distributed_components) and not any(folder.startswith("gs://") for folder in folders):
+            problems.append(
+                f"the workers of {', '.join(names)} cannot read local folders. Set vertex.pipeline_root or "
+                "kubeflow.pipeline_root to gs://BUCKET/FOLDER, or use flink or spark on this machine with "
+                "environment_type LOOPBACK."
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return beam
 
     def run_parameters(self, deployment: VertexConfig | KubeflowConfig | None = None) -> dict[str, Any]:
         """Returns what may change from run to run: the values of this config, by name; None has no value yet.

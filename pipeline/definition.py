@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
@@ -19,6 +20,7 @@ from components.statistics_gen import create_statistics_gen
 from components.trainer.component import create_trainer
 from components.trainer.executor import RUN_PARAMETERS
 from components.transform.component import create_transform
+from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
 
 
@@ -27,7 +29,7 @@ def create_pipeline(
     components: Sequence[BaseComponent],
     *,
     pipeline_root: str,
-    beam_pipeline_args: Sequence[str],
+    image: str | None = None,
 ) -> Pipeline:
     """Creates the pipeline that a config describes.
 
@@ -35,14 +37,16 @@ def create_pipeline(
         config: The config.
         components: Its nodes, of `create_components`.
         pipeline_root: Where the artifacts go.
-        beam_pipeline_args: Arguments of every Beam component.
+        image: Of Beam workers that are containers.
     """
+    for component in components:
+        if isinstance(component, BaseBeamComponent):
+            component.with_beam_pipeline_args(beam_args(config.beam, component.id, image=image))
     return Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=pipeline_root,
         components=list(components),
         enable_cache=config.enable_cache,
-        beam_pipeline_args=list(beam_pipeline_args),
     )
 
 

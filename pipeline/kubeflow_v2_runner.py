@@ -23,7 +23,6 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from components.exit_handler.component import create_exit_handler
 from components.pusher.executor import RUN_ID, SERVING_MODEL_DIR
 from components.source_digest import PROJECT_ROOT
-from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import ExampleGenConfig, PipelineConfig, ThresholdConfig, TrainerConfig
 from pipeline.config_errors import ConfigError
 from pipeline.definition import create_components, create_pipeline
@@ -112,7 +111,7 @@ def compile_pipeline(config: PipelineConfig, *, target: Target, image: str | Non
     )
     runner.set_exit_handler(create_exit_handler(config.exit_handler.webhook_url))
     pipeline_root = deployment.pipeline_root or ""
-    pipeline = create_pipeline(config, components, pipeline_root=pipeline_root, beam_pipeline_args=LOCAL_BEAM_ARGS)
+    pipeline = create_pipeline(config, components, pipeline_root=pipeline_root, image=image)
     job = runner.run(pipeline, write_out=False)
 
     spec = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
@@ -134,6 +133,11 @@ def _create_components(
 ) -> list[BaseComponent]:
     if config.infra_validator.executor == "docker":
         raise CompileError("infra_validator.executor: docker starts containers, which a task cannot. Use loader.")
+    if (names := config.beam.distributed_components) and not (deployment.pipeline_root or "").startswith("gs://"):
+        raise CompileError(
+            f"pipeline_root of the target: Beam workers ({', '.join(names)}) read no folder but gs://BUCKET/FOLDER. "
+            f"Received: {deployment.pipeline_root}."
+        )
     parameters: dict[str, Any] = {
         name: RuntimeParameter(name, ptype=str if value is None else type(value)) for name, value in values.items()
     }
@@ -192,7 +196,7 @@ def _configure_tasks(spec: PipelineSpec, config: PipelineConfig, target: Target)
         else:
             # Without its driver, ExampleGen's cache key knows where the rows lie but not what they are.
             enable_cache = enable_cache and not container.HasField("lifecycle")
-            _fit_to_launcher(container, spec.components[name])
+            _fit_to_launcher(container, spec.components[name], local=name not in config.beam.distributed_components)
         task.caching_options.enable_cache = enable_cache and name not in _NEVER_CACHED
         _set_retries(task, settings)
         _set_resources(container.resources, settings)
@@ -209,9 +213,16 @@ def _configure_driver(container: PipelineDeploymentConfig.PipelineContainerSpec)
         container.lifecycle.pre_cache_check.command[:] = [*_ENTRYPOINT, "--driver_only"]
 
 
-def _fit_to_launcher(container: PipelineDeploymentConfig.PipelineContainerSpec, component: ComponentSpec) -> None:
-    """Declares artifacts as what every version of Kubeflow's backend accepts; the container is told TFX's own types."""
-    container.args[:0] = ["--local_artifacts", f"--outputs_spec={_json_text(component.output_definitions)}"]
+def _fit_to_launcher(
+    container: PipelineDeploymentConfig.PipelineContainerSpec, component: ComponentSpec, *, local: bool
+) -> None:
+    """Declares artifacts as what every version of Kubeflow's backend accepts; the container is told TFX's own types.
+
+    Beam workers elsewhere see nothing of the launcher's `local` copies: their component takes the URIs as they are.
+    """
+    container.args.insert(0, f"--outputs_spec={_json_text(component.output_definitions)}")
+    if local:
+        container.args.insert(0, "--local_artifacts")
     for definitions in (component.input_definitions, component.output_definitions):
         for artifact in definitions.artifacts.values():
             tfx_type = yaml.safe_load(artifact.artifact_type.instance_schema)["title"]

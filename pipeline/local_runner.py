@@ -25,7 +25,6 @@ from components.evaluator.verdict import is_blessed
 from components.model_manifest import ManifestError, make_manifest, read_manifest
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
-from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.config import PipelineConfig
 from pipeline.definition import create_components, create_pipeline
 from pipeline.run_record import ComponentRun, RunPaths
@@ -62,7 +61,7 @@ class LocalRun:
             config,
             create_components(config, config.run_parameters() | {"serving_model_dir": str(paths.serving_model_dir)}),
             pipeline_root=str(paths.pipeline_root),
-            beam_pipeline_args=LOCAL_BEAM_ARGS,
+            image=config.image,
         )
         self._ir = compiler.Compiler().compile(pipeline)
         runtime_parameter_utils.substitute_runtime_parameter(

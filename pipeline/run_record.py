@@ -19,6 +19,14 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "Pusher",
 )
 OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
+BEAM_COMPONENTS = (  # those that run Beam
+    "ExampleGen",
+    "StatisticsGen",
+    "Transform",
+    "Evaluator",
+    "UnlabelledExampleGen",
+    "BulkInferrer",
+)
 EXIT_HANDLER = "ExitHandler"  # of compiled pipelines
 VERTEX_PUSHER = "VertexPusher"  # of those for Vertex AI with `vertex.serving`
 
