@@ -21,13 +21,15 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 # How this machine reaches its package index; nothing else of its environment is passed on.
 NETWORK = re.compile(r"SSL_CERT_|PIP_CERT|PIP_INDEX_URL|UV_DEFAULT_INDEX|https?_proxy", re.IGNORECASE)
-CHECKS = """
+DATA_DIR = "/opt/sluice/lib/python3.11/site-packages/schema/reference/data"
+CHECKS = f"""
 sluice --version
 sluice validate
 python -c "import components.trainer.module, pipeline.cli; assert pipeline.cli.__file__.startswith('/opt/sluice/')"
 python -c "import importlib.util; assert not importlib.util.find_spec('pytest'), 'dev dependencies are installed'"
 sluice compile --target kubeflow --image IMAGE
-python -m components.kubeflow_entrypoint --help
+sluice rehearse reference-kubeflow.yaml --parameter input_dir={DATA_DIR} --parameter serving_model_dir=/tmp/models
+sluice versions list --model-dir /tmp/models --verify
 """
 
 
