@@ -137,7 +137,7 @@ def print_versions(base_dir: Path, *, verify: bool) -> bool:
         folder = base_dir / str(version)
         labels = ", ".join(sorted(label for label, labelled in policy.labels.items() if labelled == version))
         figures = [f"{manifest['metrics'][name]:.4g}" if name in manifest["metrics"] else "" for name in metrics]
-        facts = [manifest["span"], manifest["digest"][:12], manifest["run_id"][:15], _kib(folder)]
+        facts = [manifest["span"], manifest["digest"][:12], _run(manifest["run_id"]), _kib(folder)]
         row = [str(version), _pushed_at(folder), "yes" * (version in served), labels, *figures, *facts]
         table.add_row(*row, *[states[version]] * verify)
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
@@ -179,3 +179,8 @@ def _pushed_at(folder: Path) -> str:
 
 def _kib(folder: Path) -> str:
     return f"{sum((folder / name).lstat().st_size for name in list_files(str(folder))) / 1024:.0f}"
+
+
+def _run(run_id: str) -> str:
+    """Returns a run's id to the second, or a backend's without its project and region."""
+    return run_id.rpartition("/")[2] if "/" in run_id else run_id[:15]
