@@ -33,6 +33,7 @@ from pipeline.vertex import create_vertex_pusher, train_in_custom_job
 _ENTRYPOINT = ("python", "-m", "components.kubeflow_entrypoint")
 _SYSTEM_TYPES = {"tfx.Examples": "system.Dataset", "tfx.Model": "system.Model", "tfx.PushedModel": "system.Model"}
 _NEVER_CACHED = ("Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # a pushed version may have been pruned since
+_LONGEST_INPUTS = 100_000
 _LONGEST_BACKOFF_SECS = 3600
 _USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn"}
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15} | {
@@ -197,6 +198,7 @@ def _configure_tasks(spec: PipelineSpec, config: PipelineConfig, target: Target)
             # Without its driver, ExampleGen's cache key knows where the rows lie but not what they are.
             enable_cache = enable_cache and not container.HasField("lifecycle")
             _fit_to_launcher(container, spec.components[name], local=name not in config.beam.distributed_components)
+        _check_size(name, task)
         task.caching_options.enable_cache = enable_cache and name not in _NEVER_CACHED
         _set_retries(task, settings)
         _set_resources(container.resources, settings)
@@ -206,6 +208,15 @@ def _configure_tasks(spec: PipelineSpec, config: PipelineConfig, target: Target)
         final_status.is_optional = True
     spec.deployment_spec.Clear()
     spec.deployment_spec.update(json_format.MessageToDict(deployment))
+
+
+def _check_size(name: str, task: Any) -> None:
+    size = len(_json_text(task.inputs))
+    if size > _LONGEST_INPUTS:
+        raise CompileError(
+            f"{name}: its parameters take {size} characters, and a task gets them in one argument of a command, which "
+            f"holds 131072. At most {_LONGEST_INPUTS} leave room for its artifacts."
+        )
 
 
 def _configure_driver(container: PipelineDeploymentConfig.PipelineContainerSpec) -> None:

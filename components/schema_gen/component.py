@@ -9,7 +9,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.schema_gen import executor
+from components.schema_gen import executor, pack
 
 
 class _SchemaGenSpec(component_spec.ComponentSpec):
@@ -27,5 +27,5 @@ class SchemaGen(base_component.BaseComponent):
 
 def create_schema_gen(schema_file: str) -> SchemaGen:
     """Creates the node that gives the curated `schema.pbtxt`, read now, as its output `schema` (Schema)."""
-    schema_text = Path(schema_file).read_text(encoding="utf-8")
+    schema_text = pack(Path(schema_file).read_text(encoding="utf-8"))
     return SchemaGen(_SchemaGenSpec(schema_text=schema_text, schema=types.Channel(type=standard_artifacts.Schema)))

@@ -9,6 +9,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from components.schema_gen import unpack
+
 
 class Executor(base_executor.BaseExecutor):
     """Writes the schema of the execution property `schema_text`."""
@@ -22,4 +24,4 @@ class Executor(base_executor.BaseExecutor):
         """Writes `schema.pbtxt` of the output `schema`."""
         schema_dir = artifact_utils.get_single_uri(output_dict["schema"])
         with fileio.open(posixpath.join(schema_dir, DEFAULT_FILE_NAME), "w") as file:
-            file.write(exec_properties["schema_text"])
+            file.write(unpack(exec_properties["schema_text"]))

@@ -184,6 +184,12 @@ def test_stock_pusher_has_a_fixed_destination(reference_config_file):
     assert pipeline.required_parameters == ["input_dir"]
 
 
+def test_parameters_that_no_command_line_holds_are_refused(reference_config_file):
+    config = load_config(reference_config_file, [f"trainer.custom={{text: {'x' * 110_000}}}"])
+    with pytest.raises(CompileError, match=r"Trainer: its parameters take 11\d{4} characters, .* holds 131072"):
+        compile_pipeline(config, target="vertex")
+
+
 def test_module_file_outside_the_image_is_refused(reference_config_file, tmp_path):
     (tmp_path / "mine.py").write_text("def run_fn(fn_args): pass\n")
     config = load_config(reference_config_file, [f"trainer.module_file={tmp_path}/mine.py"])

@@ -7,6 +7,7 @@ from tfx.proto import example_gen_pb2
 
 from components.example_gen.component import create_example_gen
 from components.example_gen.driver import ContentDigestDriver
+from components.schema_gen import pack, unpack
 from components.schema_gen.component import create_schema_gen
 
 
@@ -46,6 +47,15 @@ def test_example_gen_uses_the_content_driver_and_the_buckets(data_dir):
     node = create_example_gen(input_dir=str(data_dir), split_buckets={"train": 2, "eval": 1})
     assert node.DRIVER_CLASS is ContentDigestDriver
     assert '"hash_buckets": 2' in node.exec_properties["output_config"]
+
+
+def test_long_schema_is_compressed_and_comes_out_whole():
+    text = "".join(
+        f'feature {{ name: "column_{index}" type: FLOAT presence {{ min_fraction: 1.0 }} }}\n' for index in range(5000)
+    )
+    assert len(pack(text)) < len(text) / 5
+    assert unpack(pack(text)) == text
+    assert pack("short") == unpack("short") == "short"
 
 
 def test_edit_of_the_schema_file_changes_the_node(tmp_path):
