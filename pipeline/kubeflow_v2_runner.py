@@ -274,8 +274,14 @@ def _set_resources(resources: Any, settings: TaskConfig) -> None:
 def _platform(spec: PipelineSpec, kubeflow: KubeflowConfig) -> dict[str, Any]:
     if not kubeflow.volumes:
         return {}
-    mounts = [{"mountPath": volume.mount_path, "pvcNameParameter": {"runtimeValue": {"constant": volume.claim_name}}}
-              for volume in kubeflow.volumes]  # fmt: skip
+    mounts = [
+        {
+            "mountPath": volume.mount_path,
+            "pvcNameParameter": {"runtimeValue": {"constant": volume.claim_name}},
+            "constant": volume.claim_name,  # where older backends look for it
+        }
+        for volume in kubeflow.volumes
+    ]
     labels = sorted(component.executor_label for component in spec.components.values() if component.executor_label)
     return {
         "platforms": {
