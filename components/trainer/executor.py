@@ -1,5 +1,6 @@
 """The Trainer's executor: TFX's own, around which the model is sealed. Runs in the Trainer's process."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
@@ -26,7 +27,7 @@ class Executor(GenericExecutor):
     ) -> FnArgs:
         fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         raw_dir = artifact_utils.get_split_uri(input_dict[RAW_EXAMPLES_KEY], "eval")
-        fn_args.custom_config["hyperparameters"] |= {name: exec_properties[name] for name in RUN_PARAMETERS}
+        fn_args.custom_config["hyperparameters"] |= run_parameters(exec_properties)
         fn_args.custom_config[RAW_EVAL_FILES] = [io_utils.all_files_pattern(raw_dir)]
         self._facts = {
             "code_digest": fn_args.custom_config["source_digest"],
@@ -47,3 +48,16 @@ class Executor(GenericExecutor):
         manifest = make_manifest(model_dir, **self._facts)
         write_manifest(model_dir, manifest)
         model.set_string_custom_property(DIGEST_PROPERTY, manifest["digest"])
+
+
+def run_parameters(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the hyperparameters that a run may be given, which no config has checked then.
+
+    Raises:
+        ValueError: If one is not above 0.
+    """
+    parameters = {name: exec_properties[name] for name in RUN_PARAMETERS}
+    for name, value in parameters.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0. Received: {value}.")
+    return parameters

@@ -7,6 +7,7 @@ import pytest
 
 from components import kubeflow_entrypoint
 from components.kubeflow_entrypoint import main
+from components.trainer.executor import run_parameters
 
 SCHEMA_GEN = "components.schema_gen.executor.Executor"
 NO_SPLITS = {"split_names": "[]"}
@@ -141,3 +142,10 @@ def test_driver_alone_leaves_the_rows_alone(tmp_path):
     assert code == 0
     assert output["parameterValues"]["span"] == 0
     assert not (tmp_path / "examples").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"num_epochs": 0}, {"learning_rate": -0.1}, {"learning_rate": float("nan")}])
+def test_hyperparameters_of_a_run_are_checked_when_it_runs(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be above 0. Received: "):
+        run_parameters({"num_epochs": 1, "learning_rate": 0.1, **wrong})
