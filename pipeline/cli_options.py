@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,19 @@ def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig
     except ConfigError as err:
         click.echo(f"ConfigError: {err}", err=True)
         sys.exit(ExitCode.USAGE)
+
+
+def name_value_pairs(usage: str, texts: Sequence[str]) -> dict[str, str]:
+    """Takes texts such as `num_epochs=2` apart.
+
+    Args:
+        usage: How such an option is written: `--parameter NAME=VALUE`.
+        texts: As given.
+
+    Raises:
+        click.UsageError: If one has no name, no value or no equals sign.
+    """
+    for text in texts:
+        if not all(text.partition("=")):
+            raise click.UsageError(f"{text} is not as in {usage}.")
+    return dict(text.split("=", maxsplit=1) for text in texts)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli_options import name_value_pairs
 from pipeline.run_record import ExitCode
 
 
@@ -62,8 +63,8 @@ def rehearse(
 
     try:
         specification = load_spec(spec_file)
-        values = resolve_parameters(specification, _absolute(_pairs("--parameter NAME=VALUE", parameters)))
-        pairs = _pairs("--map PREFIX=FOLDER", folders)
+        values = resolve_parameters(specification, _absolute(name_value_pairs("--parameter NAME=VALUE", parameters)))
+        pairs = name_value_pairs("--map PREFIX=FOLDER", folders)
     except SpecError as err:
         click.echo(f"SpecError: {err}", err=True)
         sys.exit(ExitCode.USAGE)
@@ -73,13 +74,6 @@ def rehearse(
             raise click.UsageError(f"--map: there is no folder {folder}.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run_rehearsal(specification, values, folders=path_map, root=root, max_backoff_secs=max_backoff))
-
-
-def _pairs(usage: str, texts: Sequence[str]) -> dict[str, str]:
-    for text in texts:
-        if not all(text.partition("=")):
-            raise click.UsageError(f"{text} is not as in {usage}.")
-    return dict(text.split("=", maxsplit=1) for text in texts)
 
 
 def _absolute(values: dict[str, str]) -> dict[str, str]:

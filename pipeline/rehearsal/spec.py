@@ -50,22 +50,32 @@ class Specification:
     fail_fast: bool
 
 
+def read_documents(file: Path) -> list[dict[str, Any]]:
+    """Returns the documents of a YAML file, or the one of a JSON file; there is at least one.
+
+    Raises:
+        SpecError: If it cannot be read or is neither.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        # JSON is almost YAML: 1e-05 is a number in the one and a text in the other.
+        documents = [json.loads(text)] if text.startswith("{") else list(yaml.safe_load_all(text))
+    except OSError as err:
+        raise SpecError(f"{file}: cannot be read: {err.strerror}.") from err
+    except (yaml.YAMLError, ValueError) as err:
+        raise SpecError(f"{file}: is not YAML or JSON: {' '.join(str(err).split())}.") from err
+    if not documents or not all(isinstance(document, dict) for document in documents):
+        raise SpecError(f"{file}: is not a pipeline spec: it holds no 'key: value' lines.")
+    return documents
+
+
 def load_spec(file: Path) -> Specification:
     """Reads a YAML pipeline spec or a PipelineJob as JSON.
 
     Raises:
         SpecError: If it is neither, or holds what cannot be rehearsed.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-        # JSON is almost YAML: 1e-05 is a number in the one and a text in the other.
-        document = json.loads(text) if text.startswith("{") else next(iter(yaml.safe_load_all(text)), None)
-    except OSError as err:
-        raise SpecError(f"{file}: cannot be read: {err.strerror}.") from err
-    except (yaml.YAMLError, ValueError) as err:
-        raise SpecError(f"{file}: is not YAML or JSON: {' '.join(str(err).split())}.") from err
-    if not isinstance(document, dict):
-        raise SpecError(f"{file}: is not a pipeline spec: it holds no 'key: value' lines.")
+    document = read_documents(file)[0]
     job = document if "pipelineSpec" in document else {"pipelineSpec": document}
     try:
         pipeline = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
