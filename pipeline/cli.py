@@ -13,6 +13,7 @@ from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
 from pipeline.rehearsal.command import rehearse
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
+from pipeline.submission.command import submit
 from pipeline.versions_command import versions
 
 
@@ -26,6 +27,7 @@ main.add_command(versions)
 main.add_command(predict)
 main.add_command(compile_command)
 main.add_command(rehearse)
+main.add_command(submit)
 
 
 @main.command()

@@ -53,12 +53,12 @@ def test_unknown_option_exits_2():
     assert CliRunner().invoke(main, ["run", "--fast"]).exit_code == 2
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["validate"]])
-def test_light_commands_import_neither_tensorflow_nor_tfx(arguments, tmp_path):
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["submit", "--help"], ["validate"]])
+def test_light_commands_import_neither_tensorflow_nor_tfx_nor_a_cloud_s_client(arguments, tmp_path):
     script = (
         "import sys; from pipeline.cli import main\n"
         f"try: main({arguments!r})\n"
-        "finally: print(sorted({'tensorflow', 'tfx', 'keras', 'apache_beam'} & set(sys.modules)))"
+        "finally: print(sorted({'tensorflow', 'tfx', 'keras', 'apache_beam', 'kfp', 'grpc'} & set(sys.modules)))"
     )
     start = time.perf_counter()
     output = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True)
