@@ -122,6 +122,7 @@ def compile_pipeline(config: PipelineConfig, *, target: Target, image: str | Non
     _configure_tasks(spec, config, target)
     job["pipelineSpec"] = json_format.MessageToDict(spec)
     job["labels"] |= config.vertex.labels
+    job = json.loads(json.dumps(job, sort_keys=True))  # the order of a message's maps is another in each process
     return CompiledPipeline(
         spec=job["pipelineSpec"],
         platform=_platform(spec, config.kubeflow) if target == "kubeflow" else {},

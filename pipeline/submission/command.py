@@ -145,7 +145,7 @@ def _dry_run(config: PipelineConfig, options: _Options, submission: Submission) 
     for request in requests:
         click.echo(request.call)
         if request.body is not None:
-            click.echo(json.dumps(request.body, indent=2))
+            click.echo(json.dumps(request.body, indent=2, sort_keys=True))
     return ExitCode.PUSHED
 
 
