@@ -1,7 +1,9 @@
 """What a config may say about Beam, and the arguments that Beam gets for it. The options are read by Beam itself."""
 
+import importlib.metadata
 import re
 
+import kubernetes_validate
 import pytest
 import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
@@ -198,3 +200,46 @@ def test_target_whose_folders_remote_workers_cannot_read_is_refused(reference_co
     config = load_config(reference_config_file, [section, f"image={IMAGE}", "vertex.pipeline_root=gs://bucket/runs"])
     with pytest.raises(CompileError, match=r"Beam workers \(ExampleGen, .*\) read no folder but gs://BUCKET/FOLDER."):
         compile_pipeline(config, target="kubeflow")
+
+
+def blocks_of(readme):
+    return re.findall(r"^```yaml\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_every_documented_set_up_is_a_valid_config(project_root, reference_config_file, tmp_path):
+    blocks = blocks_of(project_root / "kubeflow" / "beam" / "README.md")
+    runners = set()
+    for block in blocks:
+        file = tmp_path / "documented.yaml"
+        file.write_text(f"extends: {reference_config_file}\n{block}")
+        config = load_config(str(file)).beam
+        runners |= {config.of(component).runner for component in BEAM_COMPONENTS}
+    assert runners == {"local", "flink", "spark", "dataflow"}
+
+
+def test_documented_job_servers_are_of_this_beam(project_root):
+    texts = [file.read_text() for file in (project_root / "kubeflow" / "beam").iterdir()]
+    tags = re.findall(r"apache/beam_(?:flink([0-9.]+)|spark3)_job_server:([0-9.]+[0-9])", "\n".join(texts))
+    assert {beam_version for _, beam_version in tags} == {importlib.metadata.version("apache-beam")}
+    flink_versions = {flink_version for flink_version, _ in tags if flink_version}
+    assert flink_versions <= set(FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS)
+
+
+def test_flink_cluster_has_the_documented_workers_and_job_server(project_root):
+    cluster, deployment, service = yaml.safe_load_all((project_root / "kubeflow" / "beam" / "flink.yaml").read_text())
+    for document in (deployment, service):
+        kubernetes_validate.validate(document, "1.30", strict=True)
+    image = cluster["spec"]["image"].removeprefix("flink:")
+    assert cluster["spec"]["flinkVersion"] == "v" + image.replace(".", "_")
+    (server,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert f"beam_flink{image}_job_server" in server["image"]
+    assert f"--flink-master={cluster['metadata']['name']}-rest:8081" in server["args"]
+    assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
+    (options,) = (
+        options
+        for block in blocks_of(project_root / "kubeflow" / "beam" / "README.md")
+        if (options := yaml.safe_load(block)["beam"].get("flink")) and options["environment_type"] == "EXTERNAL"
+    )
+    assert (
+        options["job_endpoint"] == f"{service['metadata']['name']}.kubeflow.svc:{service['spec']['ports'][0]['port']}"
+    )
