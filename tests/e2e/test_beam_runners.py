@@ -146,9 +146,8 @@ def test_dataflow_translates_the_pipeline(statistics_on):
     assert environment.urn == "beam:env:docker:v1"
     assert b"registry.example.com/ml/sluice:1" in environment.payload
     # Nothing is installed on a worker, for the image has it: what is staged is a list of what is installed here.
-    assert [b"submission_environment_dependencies.txt" in each.role_payload for each in environment.dependencies] == [
-        True
-    ]
-    assert job.root_staging_location.startswith("gs://my-bucket/tmp/")
+    (staged,) = environment.dependencies
+    assert b"submission_environment_dependencies.txt" in staged.role_payload
+    assert job.root_staging_location == "gs://my-bucket/tmp"
     names = [transform.unique_name for transform in job.proto_pipeline.components.transforms.values()]
     assert any("GenerateStatistics" in name for name in names)
