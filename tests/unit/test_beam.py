@@ -8,11 +8,13 @@ import pytest
 import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from click.testing import CliRunner
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline import beam
 from pipeline.beam import BeamConfig, beam_args
+from pipeline.cli import main
 from pipeline.config import load_config
 from pipeline.config_errors import ConfigError
 from pipeline.definition import create_components, create_pipeline
@@ -200,6 +202,24 @@ def test_target_whose_folders_remote_workers_cannot_read_is_refused(reference_co
     config = load_config(reference_config_file, [section, f"image={IMAGE}", "vertex.pipeline_root=gs://bucket/runs"])
     with pytest.raises(CompileError, match=r"Beam workers \(ExampleGen, .*\) read no folder but gs://BUCKET/FOLDER."):
         compile_pipeline(config, target="kubeflow")
+
+
+def test_run_refuses_workers_that_cannot_read_its_root(tmp_path):
+    settings = [f"beam={{runner: dataflow, {DATAFLOW}}}", f"image={IMAGE}", "vertex.pipeline_root=gs://bucket/runs"]
+    arguments = [argument for setting in settings for argument in ("--set", setting)]
+    result = CliRunner().invoke(main, ["run", "--root", str(tmp_path / "out"), *arguments])
+    assert result.exit_code == 2
+    assert "the Beam workers of ExampleGen, " in result.output
+    assert "Compile the pipeline, or run Beam in this process with --set 'beam={}'." in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_any_config_can_run_its_beam_in_this_process(tmp_path, reference_config_file):
+    file = tmp_path / "remote.yaml"
+    file.write_text(f"extends: {reference_config_file}\nimage: {IMAGE}\nvertex: {{pipeline_root: gs://bucket/runs}}\n"
+                    f"beam: {{runner: dataflow, {DATAFLOW}}}\n")  # fmt: skip
+    assert load_config(str(file)).beam.distributed_components == list(BEAM_COMPONENTS)
+    assert load_config(str(file), ["beam={}"]).beam == BeamConfig()
 
 
 def blocks_of(readme):
