@@ -249,7 +249,8 @@ def beam_args(beam: BeamConfig, component: str, *, image: str | None = None) -> 
     if settings.options is None:
         return list(LOCAL_BEAM_ARGS)
     runner = f"--runner={settings.runner.capitalize()}Runner"
-    return [runner, *settings.options.beam_args(image), f"--sdk_container_image={image or 'unused'}"]
+    worker = ["--sdk_location=container", f"--sdk_container_image={image or 'unused'}"]  # the image has Beam already
+    return [runner, *settings.options.beam_args(image), *worker]
 
 
 def _as_args(options: dict[str, object]) -> list[str]:
