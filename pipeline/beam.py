@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.config_file import Count, Section
+from pipeline.config_file import Count, Section, absolute_path
 from pipeline.run_record import BEAM_COMPONENTS, COMPONENTS
 
 # FnApiRunner by name: Beam 2.77's default DirectRunner first tries to download a Prism binary. The container image is
@@ -53,7 +53,7 @@ SparkMaster = Annotated[
 ]
 GcsFolder = Annotated[str, _is("gs://BUCKET/FOLDER", "gs://[a-z0-9][a-z0-9._-]+[a-z0-9]/.+")]
 Region = Annotated[str, _is("a region, such as europe-west4", "[a-z]+-[a-z]+[0-9]+")]
-Jar = Annotated[str, AfterValidator(_existing_jar)]
+Jar = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_jar)]
 
 
 class _JobServerConfig(Section):

@@ -1,6 +1,7 @@
 """Options that several commands share. Imports neither TensorFlow nor TFX."""
 
 import functools
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,6 +66,19 @@ def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig
         sys.exit(ExitCode.USAGE)
 
 
+def image_override(overrides: tuple[str, ...], image: str | None) -> tuple[str, ...]:
+    """Returns overrides of a config with the image of an option `--image`, if it was given.
+
+    Raises:
+        click.UsageError: If it is empty, as where a shell's variable is not set.
+    """
+    if image is None:
+        return overrides
+    if not image.strip():
+        raise click.UsageError("--image is empty.")
+    return (*overrides, f"image={json.dumps(image)}")
+
+
 def name_value_pairs(usage: str, texts: Sequence[str]) -> dict[str, str]:
     """Takes texts such as `num_epochs=2` apart.
 
@@ -73,9 +87,10 @@ def name_value_pairs(usage: str, texts: Sequence[str]) -> dict[str, str]:
         texts: As given.
 
     Raises:
-        click.UsageError: If one has no name, no value or no equals sign.
+        click.UsageError: If one has no name or no equals sign.
     """
     for text in texts:
-        if not all(text.partition("=")):
+        name, equals, _ = text.partition("=")
+        if not (name and equals):
             raise click.UsageError(f"{text} is not as in {usage}.")
     return dict(text.split("=", maxsplit=1) for text in texts)

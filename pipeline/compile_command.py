@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from components.imports import without_garbage_collection
-from pipeline.cli_options import config_options, load_or_exit
+from pipeline.cli_options import config_options, image_override, load_or_exit
 from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import Target
 from pipeline.log_file import discarded_stderr
@@ -41,12 +41,14 @@ def compile_command(
       sluice compile --target kubeflow
       sluice compile my.yaml --target vertex --image europe-docker.pkg.dev/my-project/ml/sluice:1
     """
-    config = load_or_exit(config_file, overrides)
+    if spec_file and spec_file.suffix == ".json":
+        raise click.UsageError(f"--output {spec_file}: is the YAML; a PipelineJob is written beside it as JSON.")
+    config = load_or_exit(config_file, image_override(overrides, image))
     with discarded_stderr(), without_garbage_collection():  # TensorFlow's remarks
         from pipeline.kubeflow_v2_runner import compile_pipeline
 
     try:
-        compiled = compile_pipeline(config, target=target, image=image)
+        compiled = compile_pipeline(config, target=target)
         spec_file = spec_file or Path(f"{config.pipeline_name}-{target}.yaml")
         files = _write(compiled, spec_file)
     except ConfigError as err:

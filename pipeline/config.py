@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 from components.evaluator import bound_name
 from components.example_gen import NEWEST_SPAN
 from pipeline.beam import BeamConfig
-from pipeline.config_file import Count, InputDir, InputFile, Number, Section, defines, read_config
+from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
 from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
@@ -40,14 +40,21 @@ class SplitBuckets(Section):
 class ExampleGenConfig(Section):
     """Where the rows come from and how they are split."""
 
-    pattern: str = Field(
-        "*.csv",
-        pattern=r"^[^/].*$",
-        description="Of the files under `input_dir`, with one header line; `{SPAN}` in it stands for a number.",
+    pattern: SpanPattern = Field(
+        "*.csv", description="Of the files under `input_dir`, with one header line; `{SPAN}` in it stands for a number."
     )
-    span: Count | None = Field(None, ge=0, description="The span to read; null is the one with the highest number.")
+    span: Count | None = Field(
+        None, ge=0, le=10**9, description="The span to read; null is the one with the highest number."
+    )
     input_dir: InputDir = Field(description="Folder of the CSV files.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
+
+    @field_validator("span")
+    @classmethod
+    def _is_in_the_pattern(cls, span: int | None, info: ValidationInfo) -> int | None:
+        if span is not None and "{SPAN" not in info.data.get("pattern", "{SPAN}"):
+            raise ValueError("there is no {SPAN} in example_gen.pattern that it could stand for.")
+        return span
 
 
 class SchemaGenConfig(Section):
@@ -208,7 +215,7 @@ class PipelineConfig(Section):
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",
     )
-    image: str | None = Field(None, min_length=1, description="Container image of compiled tasks and Beam workers.")
+    image: str | None = Field(None, pattern=r"^\S+$", description="Container image of compiled tasks and Beam workers.")
     tasks: Tasks = Field({}, description="What each task gets from the cluster, by component id.")
     exit_handler: ExitHandlerConfig = ExitHandlerConfig()
     vertex: VertexConfig = VertexConfig()

@@ -54,7 +54,8 @@ def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
         return f"must be a section of 'key: value' lines. Received: {value}."
     if error["type"] == "tuple_type":
         return f"must be a list. Received: {value}."
-    return f"{error['msg'].lower().removeprefix('input ').removeprefix('string ')}. Received: {value}."
+    message = error["msg"].removeprefix("Input ").removeprefix("String ")
+    return f"{message[:1].lower()}{message[1:]}. Received: {value}."
 
 
 def _choices(given: str, choices: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     Strict,
     ValidationError,
     ValidationInfo,
@@ -29,9 +30,11 @@ class _Text(str):
     """Text of a file: a path in it is relative to the file's folder, and not to the working directory."""
 
     base_dir: str
+    has_variables: bool
 
 
-def _absolute(value: Any) -> Any:
+def absolute_path(value: Any) -> Any:
+    """Returns a local path as an absolute one; anything else as it is."""
     if not isinstance(value, str) or "://" in value or not value:
         return value
     base_dir = value.base_dir if isinstance(value, _Text) else os.getcwd()
@@ -45,7 +48,11 @@ def reject_bool(value: Any) -> Any:
     return value
 
 
-Count = Annotated[int, Strict()]  # strict: `true` is no number
+def _number_from_variable(value: Any) -> Any:
+    return int(value) if isinstance(value, _Text) and value.has_variables and value.isdecimal() else value
+
+
+Count = Annotated[int, BeforeValidator(_number_from_variable), Strict()]  # strict: `true` is no number
 Number = Annotated[float, BeforeValidator(reject_bool)]
 
 
@@ -70,7 +77,10 @@ def _dir_with_csv_files(path: str, info: ValidationInfo) -> str:
         raise ValueError(f"there is no folder {path}.")
     if set("*?[") & set(path):
         raise ValueError(f"{path} holds one of * ? [, which Beam reads as patterns.")
-    pattern = re.sub(r"\{[^}]*\}", "*", info.data.get("pattern", "*.csv"))
+    pattern = info.data.get("pattern", "*.csv")
+    if (span := info.data.get("span")) is not None:
+        pattern = re.sub(r"\{SPAN(?::(\d+))?\}", lambda match: str(span).zfill(int(match[1] or 0)), pattern)
+    pattern = re.sub(r"\{[^}]*\}", "*", pattern)
     csv_files = sorted(Path(path).glob(pattern))
     if not csv_files:
         raise ValueError(f"the folder {path} has no {pattern} file in it.")
@@ -79,8 +89,17 @@ def _dir_with_csv_files(path: str, info: ValidationInfo) -> str:
     return path
 
 
-InputFile = Annotated[str, BeforeValidator(_absolute), AfterValidator(_existing_file)]
-InputDir = Annotated[str, BeforeValidator(_absolute), AfterValidator(_dir_with_csv_files)]
+def _check_span_pattern(pattern: str) -> str:
+    if unknown := re.findall(r"\{(?!SPAN(?::\d+)?\}|VERSION(?::\d+)?\})[^}]*\}?", pattern):
+        raise ValueError(f"{', '.join(unknown)} in '{pattern}' stands for nothing. Expected {{SPAN}} or {{VERSION}}.")
+    if "{VERSION" in pattern and "{SPAN" not in pattern:
+        raise ValueError(f"'{pattern}' has a {{VERSION}} without a {{SPAN}}.")
+    return pattern
+
+
+SpanPattern = Annotated[str, Field(pattern=r"^[^/.].*$"), AfterValidator(_check_span_pattern)]
+InputFile = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_file)]
+InputDir = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_dir_with_csv_files)]
 
 
 def defines(function: str) -> AfterValidator:
@@ -171,13 +190,16 @@ def _read_yaml(config_file: str) -> dict[str, Any]:
 
 def _read_tree(config_file: str, extending: Sequence[str] = ()) -> dict[str, Any]:
     base_dir = os.path.dirname(os.path.abspath(config_file))
-    tree = _expand(_read_yaml(config_file), base_dir)
+    try:
+        tree = _expand(_read_yaml(config_file), base_dir)
+    except ConfigError as err:
+        raise err if str(err).startswith(config_file) else ConfigError(f"{config_file}: {err}") from err
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    if not isinstance(base, str):
+    if not isinstance(base, str) or not base.strip("\0"):
         raise ConfigError(f"{config_file}: extends: must be the path of a config. Received: {base!r}.")
-    base_file = os.path.join(base_dir, base)
+    base_file = os.path.join(base_dir, os.path.expanduser(base))
     if os.path.realpath(base_file) in extending:
         raise ConfigError(f"{config_file}: extends: {base} extends this file in turn.")
     return _merge(_read_tree(base_file, (*extending, os.path.realpath(config_file))), tree)
@@ -197,11 +219,13 @@ def _expand(value: Any, base_dir: str) -> Any:
         return [_expand(item, base_dir) for item in value]
     if not isinstance(value, str):
         return value
+    if "${" in _VARIABLE.sub("", value):
+        raise ConfigError(f"'{value}' holds a ${{ that is not of the form ${{NAME}} or ${{NAME:-text}}.")
     texts = {name: os.environ.get(name) or default for name, default in _VARIABLE.findall(value)}
     if not all(texts.values()):
         return None
     text = _Text(_VARIABLE.sub(lambda match: texts[match[1]], value))
-    text.base_dir = base_dir
+    text.base_dir, text.has_variables = base_dir, bool(texts)
     return text
 
 

@@ -30,7 +30,7 @@ class AcceleratorConfig(Section):
     """Accelerators of one task."""
 
     type: str = Field(min_length=1, description="As the cluster names it: `NVIDIA_TESLA_T4`, or `nvidia.com/gpu`.")
-    count: Count = Field(1, ge=1, description="How many.")
+    count: Count = Field(1, ge=1, le=1024, description="How many.")
 
 
 class TaskConfig(Section):
@@ -45,7 +45,7 @@ class TaskConfig(Section):
     accelerator: AcceleratorConfig | None = Field(None, description="Accelerators, none if null.")
     enable_cache: bool | None = Field(None, description="Reuse of outputs; null is as `enable_cache` of the pipeline.")
     max_retries: Count = Field(0, ge=0, le=10, description="How often a failed task is tried again.")
-    backoff_secs: Count = Field(60, ge=0, description="Wait before the first retry; it doubles with each.")
+    backoff_secs: Count = Field(60, ge=0, le=3600, description="Wait before the first retry; it doubles with each.")
 
 
 class ScheduleConfig(Section):
@@ -86,6 +86,12 @@ class VertexServingConfig(Section):
     machine_type: str = Field("n1-standard-2", min_length=1, description="Of every replica.")
     min_replica_count: Count = Field(1, ge=1, description="Replicas at the least.")
     max_replica_count: Count = Field(1, ge=1, description="Replicas at the most.")
+
+    @model_validator(mode="after")
+    def _counts_are_in_order(self) -> "VertexServingConfig":
+        if self.min_replica_count > self.max_replica_count:
+            raise ValueError("min_replica_count is above max_replica_count.")
+        return self
 
 
 class _TargetConfig(Section):

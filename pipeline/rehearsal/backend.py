@@ -13,7 +13,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentSpec, DagSpec, Paramete
 from pipeline.rehearsal.conditions import ConditionError, holds
 from pipeline.rehearsal.launcher import Launcher, TaskError, Values
 from pipeline.rehearsal.placeholders import PlaceholderError
-from pipeline.rehearsal.spec import Specification, dependencies, task_order
+from pipeline.rehearsal.spec import Specification, defaults, dependencies, task_order
 
 SUCCEEDED, FAILED, SKIPPED, NOT_RUN = "succeeded", "failed", "skipped", "not run"
 _ABSENT = object()  # an optional input of a DAG that was not given
@@ -163,14 +163,17 @@ class Backend:
     def _resolve(
         self, task: PipelineTaskSpec, component: ComponentSpec, inputs: Values, finished: Mapping[str, TaskRun]
     ) -> Values:
-        values = Values()
+        values = Values(self.launcher.paths.local(defaults(component)))
         for name, source in task.inputs.parameters.items():
             found = _parameter(source, component.input_definitions.parameters[name], inputs, finished)
+            if source.WhichOneof("kind") == "runtime_value":
+                found = self.launcher.paths.local(found)
             if found is not _ABSENT:
-                values.parameters[name] = self.launcher.paths.local(found)
+                values.parameters[name] = found
         for name, source in task.inputs.artifacts.items():
             if source.component_input_artifact:
-                values.artifacts[name] = inputs.artifacts[source.component_input_artifact]
+                if source.component_input_artifact in inputs.artifacts:  # else it is optional, and was not given
+                    values.artifacts[name] = inputs.artifacts[source.component_input_artifact]
             else:
                 output = source.task_output_artifact
                 producer = finished[output.producer_task]
@@ -191,6 +194,8 @@ def _parameter(source: Any, definition: Any, inputs: Values, finished: Mapping[s
         return json.dumps(status) if definition.parameter_type == ParameterType.STRING else status
     output = source.task_output_parameter
     producer = finished[output.producer_task]
+    if output.output_parameter_key not in producer.outputs.parameters and definition.is_optional:
+        return _ABSENT
     return _output(producer, output.output_parameter_key, producer.outputs.parameters)
 
 
@@ -221,12 +226,12 @@ def _dag_outputs(dag: DagSpec, finished: Mapping[str, TaskRun]) -> Values:
     for name, output in dag.outputs.parameters.items():
         selectors = list(output.value_from_oneof.parameter_selectors) or [output.value_from_parameter]
         for selector in reversed(selectors):
-            found = finished[selector.producer_subtask].outputs.parameters
+            found = finished.get(selector.producer_subtask, TaskRun("")).outputs.parameters
             if selector.output_parameter_key in found:
                 values.parameters[name] = found[selector.output_parameter_key]
     for name, output in dag.outputs.artifacts.items():
         for selector in reversed(output.artifact_selectors):
-            found = finished[selector.producer_subtask].outputs.artifacts
+            found = finished.get(selector.producer_subtask, TaskRun("")).outputs.artifacts
             if selector.output_artifact_key in found:
                 values.artifacts[name] = found[selector.output_artifact_key]
     return values

@@ -63,18 +63,30 @@ def rehearse(
 
     try:
         specification = load_spec(spec_file)
-        values = resolve_parameters(specification, _absolute(name_value_pairs("--parameter NAME=VALUE", parameters)))
+        given = name_value_pairs("--parameter NAME=VALUE", parameters)
+        values = {name: _absolute(value) for name, value in resolve_parameters(specification, given).items()}
         pairs = name_value_pairs("--map PREFIX=FOLDER", folders)
     except SpecError as err:
         click.echo(f"SpecError: {err}", err=True)
         sys.exit(ExitCode.USAGE)
     path_map = {prefix: Path(folder).absolute() for prefix, folder in pairs.items()}
-    for folder in path_map.values():
+    for prefix, folder in path_map.items():
+        if not prefix.strip("/"):
+            raise click.UsageError(f"--map {prefix}={folder}: the prefix is no path of a folder.")
         if not folder.is_dir():
             raise click.UsageError(f"--map: there is no folder {folder}.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run_rehearsal(specification, values, folders=path_map, root=root, max_backoff_secs=max_backoff))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        sys.exit(run_rehearsal(specification, values, folders=path_map, root=root, max_backoff_secs=max_backoff))
+    except OSError as err:
+        click.echo(f"Error: {err.filename or root}: {err.strerror}.", err=True)
+        sys.exit(ExitCode.FAILED)
 
 
-def _absolute(values: dict[str, str]) -> dict[str, str]:
-    return {name: str(Path(value).absolute()) if Path(value).exists() else value for name, value in values.items()}
+def _absolute(value: object) -> object:
+    """Returns a text that is the relative path of something that exists as the absolute one."""
+    try:
+        return str(Path(value).absolute()) if isinstance(value, str) and value and Path(value).exists() else value
+    except (OSError, ValueError):  # longer than a path may be, or with a null character
+        return value

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.rehearsal.placeholders import as_text
+
 _TOKEN = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|&&|\|\||!(?!=)|\btrue\b|\bfalse\b|\bnull\b")
 _PYTHON = {"&&": " and ", "||": " or ", "!": " not ", "true": "True", "false": "False", "null": "None"}
 _COMPARISONS = {
@@ -17,8 +19,15 @@ _COMPARISONS = {
     ast.GtE: operator.ge,
     ast.In: lambda item, items: item in items,
 }
+_LONGEST = 300
 _UNARY: Mapping[type[ast.unaryop], Any] = {ast.Not: operator.not_, ast.USub: operator.neg}
-_FUNCTIONS: Mapping[str, Any] = {"int": int, "double": float, "string": str, "bool": bool, "size": len}
+_FUNCTIONS: Mapping[str, Any] = {
+    "int": int,
+    "double": float,
+    "string": as_text,
+    "bool": lambda value: {"true": True, "false": False}[value] if isinstance(value, str) else bool(value),
+    "size": len,
+}
 
 
 class ConditionError(ValueError):
@@ -41,7 +50,7 @@ def holds(condition: str, parameters: Mapping[str, Any], artifacts: Mapping[str,
     try:
         return bool(_value(ast.parse(text, mode="eval").body, {"inputs": inputs}))
     except (SyntaxError, LookupError, TypeError, ValueError) as err:
-        raise ConditionError(f"the condition {condition} cannot be evaluated: {err}") from err
+        raise ConditionError(f"the condition {condition[:_LONGEST]} cannot be evaluated: {err}") from err
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:

@@ -24,6 +24,7 @@ from pipeline.rehearsal.paths import PathMap
 from pipeline.rehearsal.placeholders import fill_in, fill_in_text
 from pipeline.rehearsal.spec import defaults
 
+_LONGEST_LINE = 300
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 
 
@@ -86,7 +87,8 @@ class Launcher:
         for command in [*commands, [*container.command, *container.args]]:
             _apply(output, executor_input)
             filled = fill_in([self.paths.local(argument) for argument in command], executor_input, names)
-            _execute(filled, task_dir)
+            variables = {each.name: fill_in_text(each.value, executor_input, names) for each in container.env}
+            _execute(filled, task_dir, variables)
             output = _read_output(executor_input)
         _apply(output, executor_input)
         return Values(
@@ -102,7 +104,8 @@ def _empty(task_dir: Path, *, keep: str) -> None:
             shutil.rmtree(path)
         elif path.name != keep:
             path.unlink()
-    (task_dir / "work").mkdir()
+    for name in ("work", "artifacts"):
+        (task_dir / name).mkdir()
 
 
 def _executor_input(component: ComponentSpec, inputs: Values, task_dir: Path) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def _executor_input(component: ComponentSpec, inputs: Values, task_dir: Path) ->
         },
         "outputs": {
             "artifacts": {
-                name: {"artifacts": [_new_artifact(spec, task_dir / name)]} for name, spec in declared.artifacts.items()
+                name: {"artifacts": [_new_artifact(spec, task_dir, name)]} for name, spec in declared.artifacts.items()
             },
             "parameters": {
                 name: {"outputFile": str(task_dir / "output_parameters" / name)} for name in declared.parameters
@@ -137,20 +140,19 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _new_artifact(spec: Any, path: Path) -> dict[str, Any]:
+def _new_artifact(spec: Any, task_dir: Path, name: str) -> dict[str, Any]:
     return {
-        "name": f"artifacts/{path.parent.name}/{path.name}",
-        "uri": str(path),
+        "name": f"artifacts/{task_dir.name}/{name}",
+        "uri": str(task_dir / "artifacts" / name),
         "type": json_format.MessageToDict(spec.artifact_type),
         "metadata": json_format.MessageToDict(spec.metadata),
     }
 
 
-def _execute(command: Sequence[str], task_dir: Path) -> None:
+def _execute(command: Sequence[str], task_dir: Path, variables: Mapping[str, str]) -> None:
     """Runs a command to its end in a session of its own, which an interruption ends as a whole."""
-    if not command:
-        raise TaskError("has no command; what its image would start is not known here")
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    environment |= variables
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     log_file = task_dir / "log.txt"
     with log_file.open("ab") as log:
@@ -164,14 +166,16 @@ def _execute(command: Sequence[str], task_dir: Path) -> None:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        except OSError as err:
-            raise TaskError(f"{command[0]} cannot be started: {err.strerror}") from err
+        except (OSError, ValueError) as err:
+            reason = err.strerror if isinstance(err, OSError) else err
+            raise TaskError(f"{command[0]} cannot be started: {reason}") from err
         try:
             code = process.wait()
         finally:
             _end_session(process)
     if code:
-        raise TaskError(f"exited with {code}: {_last_line(log_file)}")
+        end = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
+        raise TaskError(f"{end}: {_last_line(log_file)}")
 
 
 def _end_session(process: "subprocess.Popen[bytes]") -> None:
@@ -184,7 +188,7 @@ def _end_session(process: "subprocess.Popen[bytes]") -> None:
 
 def _last_line(log_file: Path) -> str:
     lines = log_file.read_text(errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    return next((line.strip()[:_LONGEST_LINE] for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 def _read_output(executor_input: Mapping[str, Any]) -> ExecutorOutput:

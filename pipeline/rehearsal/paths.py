@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_REMOTE = re.compile(r"(?<![\w/.+-])(?!https?://|file://)([a-z][a-z0-9+.-]*)://(?=[\w.-])")
+_STORES = "gs|s3|minio"  # what Kubeflow's launcher and TFX know
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class PathMap:
 
     Attributes:
         folders: A folder of this machine by the prefix of the paths that it stands for, such as `gs://bucket/data`.
-        remote_dir: Holds `<scheme>/<bucket>/...` of every other remote path.
+        remote_dir: Holds `<scheme>/<bucket>/...` of what lies in any other bucket.
     """
 
     folders: Mapping[str, Path]
@@ -29,7 +29,13 @@ class PathMap:
             return [self.local(item) for item in value]
         if not isinstance(value, str):
             return value
-        for prefix in sorted(self.folders, key=len, reverse=True):
-            folder = str(self.folders[prefix]).replace("\\", r"\\")
-            value = re.sub(rf"(?<![\w/.+-]){re.escape(prefix.rstrip('/'))}(?![\w.-])", folder, value)
-        return _REMOTE.sub(lambda match: f"{self.remote_dir}/{match[1]}/", value)
+        prefixes = sorted(self.folders, key=len, reverse=True)
+        # In one pass, so that what was put in is not looked at again.
+        known = "".join(rf"{re.escape(prefix.rstrip('/'))}(?![\w.-])|" for prefix in prefixes)
+        return re.sub(rf"(?<![\w/.+-])(?:{known}(?:{_STORES})://(?=[\w]))", self._folder, value)
+
+    def _folder(self, match: re.Match[str]) -> str:
+        for prefix, folder in self.folders.items():
+            if match[0] == prefix.rstrip("/"):
+                return str(folder)
+        return f"{self.remote_dir}/{match[0].removesuffix('://')}/"

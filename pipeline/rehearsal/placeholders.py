@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
+_LONGEST = 300
 _INPUT_OR_OUTPUT = re.compile(r"\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\](?:\.(\w+))?(?:\['([^']+)'\])?")
 
 
@@ -75,7 +76,10 @@ def as_text(value: Any) -> str:
 def _expand(argument: str, inputs: Mapping[str, Any]) -> list[str]:
     if not argument.startswith(('{"IfPresent":', '{"Concat":')):
         return [argument]
-    return _expand_struct(json.loads(argument), inputs)
+    try:
+        return _expand_struct(json.loads(argument), inputs)
+    except (ValueError, LookupError, TypeError) as err:
+        raise PlaceholderError(f"{argument[:_LONGEST]} is no IfPresent or Concat that is known") from err
 
 
 def _expand_struct(struct: Any, inputs: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,8 @@
 
 import graphlib
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,27 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
 )
 
 _FAIL_FAST = "PIPELINE_FAILURE_POLICY_FAIL_FAST"
+_FOLDER_NAME = re.compile(r"(?!\.)[^/\0]{1,200}")
+_LARGEST_INTEGER = 2**53  # beyond which JSON's numbers are not exact
+
+
+def _integer(text: str) -> int:
+    number = int(text) if text.lstrip("+-").isdecimal() else _LARGEST_INTEGER + 1
+    if abs(number) > _LARGEST_INTEGER:
+        raise ValueError(text)
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {
-    ParameterType.NUMBER_INTEGER: int,
-    ParameterType.NUMBER_DOUBLE: float,
+    ParameterType.NUMBER_INTEGER: _integer,
+    ParameterType.NUMBER_DOUBLE: _number,
     ParameterType.BOOLEAN: {"true": True, "false": False}.__getitem__,
     ParameterType.STRING: str,
 }
@@ -87,10 +107,18 @@ def load_spec(file: Path) -> Specification:
     if problems := list(_problems(pipeline, executors)):
         raise SpecError("\n".join(f"{file}: {problem}" for problem in problems))
     runtime = job.get("runtimeConfig", {"failurePolicy": _FAIL_FAST})
+    runtime = {} if runtime is None else runtime
+    values = (runtime.get("parameterValues") or {}) if isinstance(runtime, dict) else None
+    if not isinstance(values, dict):
+        raise SpecError(f"{file}: runtimeConfig and its parameterValues must hold 'key: value' lines.")
+    if unknown := sorted(values.keys() - pipeline.root.input_definitions.parameters.keys()):
+        raise SpecError(
+            f"{file}: runtimeConfig.parameterValues: {', '.join(unknown)}: not among the spec's parameters."
+        )
     return Specification(
         pipeline=pipeline,
         executors=executors,
-        parameter_values=runtime.get("parameterValues", {}),
+        parameter_values=values,
         fail_fast=runtime.get("failurePolicy") == _FAIL_FAST,
     )
 
@@ -100,6 +128,17 @@ def _problems(pipeline: PipelineSpec, executors: Mapping[str, Any]) -> Iterator[
         yield f"schemaVersion is {pipeline.schema_version or 'missing'}; backends run 2.1.0."
     if not pipeline.root.dag.tasks:
         yield "has no tasks."
+    for name in _folder_names(pipeline):
+        if not _FOLDER_NAME.fullmatch(name):
+            yield f"the name {name[:100]!r} cannot be that of a folder."
+    nested = {
+        name: {task.component_ref.name for task in component.dag.tasks.values()}
+        for name, component in pipeline.components.items()
+    }
+    try:
+        graphlib.TopologicalSorter(nested).prepare()
+    except graphlib.CycleError as err:
+        yield f"components hold each other: {' -> '.join(err.args[1])}."
     for dag_name, component in (("root", pipeline.root), *pipeline.components.items()):
         for name, task in component.dag.tasks.items():
             yield from (
@@ -109,6 +148,14 @@ def _problems(pipeline: PipelineSpec, executors: Mapping[str, Any]) -> Iterator[
             task_order(component.dag)
         except graphlib.CycleError as err:
             yield f"{dag_name}: tasks wait for each other: {' -> '.join(err.args[1])}."
+
+
+def _folder_names(pipeline: PipelineSpec) -> Iterator[str]:
+    """Yields the names that rehearsals give to folders."""
+    yield pipeline.pipeline_info.name
+    for component in (pipeline.root, *pipeline.components.values()):
+        yield from (*component.dag.tasks, *component.output_definitions.artifacts)
+        yield from component.output_definitions.parameters
 
 
 def _task_problems(
@@ -122,10 +169,12 @@ def _task_problems(
     if component is None:
         yield f"has the component {task.component_ref.name or '(none)'}, which the spec does not have."
     elif component.WhichOneof("implementation") == "executor_label":
-        executor = executors.get(component.executor_label)
-        kind = executor.WhichOneof("spec") if executor else None
+        executor = executors.get(component.executor_label, PipelineDeploymentConfig.ExecutorSpec())
+        kind = executor.WhichOneof("spec")
         if kind not in ("container", "importer"):
             yield f"has an executor of kind {kind or '(none)'}; Kubeflow's backend runs containers and importers."
+        elif kind == "container" and not (executor.container.command or executor.container.args):
+            yield "has no command; what its image would start is not known here."
 
 
 def dependencies(task: PipelineTaskSpec) -> set[str]:

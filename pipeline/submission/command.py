@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import click
 
-from pipeline.cli_options import config_options, load_or_exit, name_value_pairs
+from pipeline.cli_options import config_options, image_override, load_or_exit, name_value_pairs
 from pipeline.config import PipelineConfig
 from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import Target
@@ -84,7 +84,8 @@ def submit(config_file: str, overrides: tuple[str, ...], **options: Any) -> None
       sluice submit kubeflow.yaml --target kubeflow --spec reference-kubeflow.yaml
       sluice submit vertex.yaml --target vertex --dry-run
     """
-    config, chosen = load_or_exit(config_file, overrides), _Options(**options)
+    chosen = _Options(**options)
+    config = load_or_exit(config_file, image_override(overrides, chosen.image))
     _check_usage(config, chosen)
     sys.exit(_submit(config, chosen))
 

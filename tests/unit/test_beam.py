@@ -60,7 +60,7 @@ def options_of(caplog):
         ("{runner: flink, flink: {job_endpoint: 'http://flink:8099'}}",
          "beam.flink.job_endpoint: 'http://flink:8099' is not HOST:PORT"),
         ("{runner: flink, flink: {master: '[local]', job_server_jar: nowhere.jar}}",
-         "beam.flink.job_server_jar: there is no file nowhere.jar. Give the path or the http"),
+         "beam.flink.job_server_jar: there is no file .*nowhere.jar. Give the path or the http"),
         ("{runner: flink, flink: {job_endpoint: 'flink:8099', job_server_jar: 'https://example.com/a.jar'}}",
          "beam.flink: job_server_jar is started for a master; at job_endpoint a job server runs already."),
         ("{runner: flink, flink: {master: 'flink:8081', environment_type: EXTERNAL}}",

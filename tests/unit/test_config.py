@@ -379,3 +379,34 @@ def test_folder_that_beam_would_read_as_a_pattern_is_refused(reference_config_fi
     (tmp_path / "a[1]").mkdir()
     with pytest.raises(ConfigError, match=r"holds one of \* \? \[, which Beam reads as patterns"):
         load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}/a[1]"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["example_gen.pattern=."], r"example_gen.pattern: should match pattern"),
+        (["example_gen.pattern=span-{FOO}/*.csv"], r"\{FOO\} in 'span-\{FOO\}/\*.csv' stands for nothing"),
+        (["example_gen.pattern=v{VERSION}/*.csv"], r"has a \{VERSION\} without a \{SPAN\}"),
+        (["example_gen.span=3"], r"example_gen.span: there is no \{SPAN\} in example_gen.pattern"),
+        (["example_gen.pattern=span-{SPAN:2}/*.csv", "example_gen.span=7"], r"has no span-07/\*.csv file in it"),
+        (["tasks.Trainer.memory=16k"], r"should match pattern '.*\[KMGTP\].*'. Received: '16k'"),
+        (["tasks.Trainer.backoff_secs=1000000000000"], r"backoff_secs: should be less than or equal to 3600"),
+        (["image=a b"], r"image: should match pattern .* Received: 'a b'"),
+    ],
+)
+def test_values_that_would_fail_later_are_refused(reference_config_file, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(reference_config_file, overrides)
+
+
+def test_variable_may_hold_a_number(config_file, monkeypatch):
+    edit(config_file, "num_epochs: 5", "num_epochs: ${EPOCHS}")
+    monkeypatch.setenv("EPOCHS", "7")
+    assert load_config(str(config_file)).trainer.num_epochs == 7
+
+
+@pytest.mark.parametrize("text", ["${A-b}", "${A:?no}", "${A"])
+def test_variable_that_is_no_variable_is_refused(config_file, text):
+    edit(config_file, "enable_cache: true", f"image: '{text}'")
+    with pytest.raises(ConfigError, match=r"holds a \$\{ that is not of the form \$\{NAME\} or \$\{NAME:-text\}"):
+        load_config(str(config_file))

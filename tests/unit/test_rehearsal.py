@@ -1,6 +1,7 @@
 """Specs that are not ours, compiled by the plain KFP SDK, executed as a backend would."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 from kfp import dsl
 
 from pipeline.rehearsal.command import rehearse
+from pipeline.rehearsal.conditions import ConditionError, holds
+from pipeline.rehearsal.paths import PathMap
 
 SLUICE = str(Path(sys.executable).parent / "sluice")
 
@@ -224,6 +227,59 @@ def test_remote_folders_become_local_ones(run, tmp_path):
     assert len(list((tmp_path / "root").glob("pipeline/*/remote/s3/bucket/models/model"))) == 1
 
 
+def test_only_folders_of_object_stores_and_of_the_map_are_replaced_and_once(run, tmp_path):
+    (tmp_path / "gs").mkdir()
+
+    others = "redis://h:6379 https://x/y hdfs://h/x spark://h:1"
+
+    @dsl.pipeline
+    def pipeline(text: str = others):
+        sh(script=f'test "$1" = "{others}" && test gs://b/x = {tmp_path}/gs/x', argument=text)
+
+    maps = ("--map", f"gs://b={tmp_path}/gs", "--map", f"{tmp_path}={tmp_path}/gs")
+    code, output, _ = run(pipeline, *maps[:2])
+    assert code == 0, output
+    paths = PathMap({"gs://b": tmp_path / "gs", str(tmp_path): tmp_path / "gs"}, tmp_path / "remote")
+    assert paths.local(["gs://b/x", "s3://b/x", f"{tmp_path}/x"]) == [
+        f"{tmp_path}/gs/x", f"{tmp_path}/remote/s3/b/x", f"{tmp_path}/gs/x",
+    ]  # fmt: skip
+
+
+def test_environment_and_defaults_of_the_spec_reach_the_task(run):
+    @dsl.pipeline
+    def inner(word: str = "default"):
+        task = sh(script='test "$GREETING $1" = "hello default"', argument=word)
+        task.set_env_variable("GREETING", "hello")
+
+    @dsl.pipeline
+    def pipeline():
+        inner()
+
+    code, output, _ = run(pipeline)
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_true"),
+    [
+        ("bool('false')", False),
+        ("string(1.0) == '1'", True),
+        ("int(inputs.parameter_values['n']) >= 3 && !(inputs.parameter_values['n'] == -1)", True),
+        ("inputs.artifacts['a'].artifacts[0].metadata['ok'] == true || false", True),
+        ("'&&' != \"!\"", True),
+    ],
+)
+def test_conditions_mean_what_they_mean_in_cel(condition, is_true):
+    artifacts = {"a": {"artifacts": [{"metadata": {"ok": True}}]}}
+    assert holds(condition, {"n": 3.0}, artifacts) is is_true
+
+
+@pytest.mark.parametrize("condition", ["1 + 1 == 2", "x", "'it's'", "inputs.parameter_values['no']", "a ? b : c"])
+def test_condition_that_is_not_understood_is_named(condition):
+    with pytest.raises(ConditionError, match=f"the condition {re.escape(condition)} cannot be evaluated"):
+        holds(condition, {}, {})
+
+
 def test_tasks_see_neither_the_working_directory_nor_pythonpath(run, monkeypatch):
     @dsl.pipeline
     def pipeline():
@@ -240,6 +296,8 @@ def test_tasks_see_neither_the_working_directory_nor_pythonpath(run, monkeypatch
         ((), "SpecError: --parameter: word: no default, and no value. Give --parameter NAME=VALUE."),
         (("--parameter", "wrod=x"), "--parameter: wrod is no parameter of this spec. It has: n, word."),
         (("--parameter", "word=x", "--parameter", "n=x"), "--parameter: n is a NUMBER_INTEGER. Received: 'x'."),
+        (("--parameter", "word=x", "--parameter", "n=1_0"), "--parameter: n is a NUMBER_INTEGER. Received: '1_0'."),
+        (("--map", "/=/"), "--map /=/: the prefix is no path of a folder."),
         (("--parameter", "word"), "word is not as in --parameter NAME=VALUE."),
         (("--map", "gs://b=/no/such/folder"), "--map: there is no folder /no/such/folder."),
     ],
@@ -288,6 +346,21 @@ def tasks(**each):
             spec_of(deploymentSpec={"executors": {"e": {"resolver": {}}}}),
             "task t: has an executor of kind resolver; Kubeflow's backend runs containers and importers.",
         ),
+        (
+            spec_of(deploymentSpec={"executors": {"e": {"container": {"image": "i"}}}}),
+            "task t: has no command; what its image would start is not known here.",
+        ),
+        (spec_of(pipelineInfo={"name": "../up"}), "the name '../up' cannot be that of a folder."),
+        (spec_of(root=tasks(**{"a/b": {}})), "the name 'a/b' cannot be that of a folder."),
+        (
+            spec_of(components={"c": tasks(again={})}),
+            "components hold each other: c -> c.",
+        ),
+        (
+            {"pipelineSpec": spec_of(), "runtimeConfig": {"parameterValues": {"x": 1}}},
+            "runtimeConfig.parameterValues: x: not among the spec's parameters.",
+        ),
+        ({"pipelineSpec": spec_of(), "runtimeConfig": []}, "runtimeConfig and its parameterValues must hold 'key: "),
         (spec_of(root=tasks(a={"dependentTasks": ["b"]})), "task a: needs the task b, which its DAG does not have."),
         (
             spec_of(root=tasks(a={"dependentTasks": ["b"]}, b={"dependentTasks": ["a"]})),
@@ -318,7 +391,6 @@ def test_file_that_is_not_there_is_refused(run, tmp_path):
     [
         ({"command": ["no-such-program"]}, "no-such-program cannot be started: No such file or directory"),
         ({"args": ["x"]}, "exited with"),
-        ({}, "has no command; what its image would start is not known here"),
         ({"command": ["echo"], "args": ["{{$.inputs.parameters['x']}}"]}, "names what the task does not have"),
         ({"command": ["echo"], "args": ["{{$.what}}"]}, "{{$.what}} is no placeholder that is known"),
         (
@@ -336,7 +408,7 @@ def test_task_that_cannot_work_fails_with_the_reason(run, tmp_path, container, m
     assert message in output or container.get("args") == ["x"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interruption_ends_the_task_and_all_that_it_started(tmp_path, number):
     @dsl.pipeline
     def pipeline(file: str):
