@@ -77,3 +77,19 @@ def test_root_that_cannot_be_made_exits_2(tmp_path):
     result = CliRunner().invoke(main, ["run", "--root", str(tmp_path / "file" / "output")])
     assert result.exit_code == 2
     assert "cannot be made: Not a directory." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compile", "--target", "vertex", "--output", "job.json"], "--output job.json: is the YAML; a PipelineJob is"),
+        (["compile", "--target", "vertex", "--image", " "], "--image is empty."),
+        (["compile"], "Missing option '--target'"),
+        (["compile", "--target", "airflow"], "'airflow' is not one of 'vertex', 'kubeflow'"),
+        (["submit", "--target", "vertex", "--image", ""], "--image is empty."),
+    ],
+)
+def test_wrong_use_of_the_deployment_commands_is_refused(arguments, message):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert message in result.output
