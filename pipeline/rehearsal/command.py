@@ -32,7 +32,7 @@ from pipeline.run_record import ExitCode
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("output/rehearsals"),
     show_default=True,
-    help="Folder of everything that tasks write, also in place of remote folders without --map.",
+    help="Folder of everything that tasks write, also to buckets and volumes without --map.",
 )
 @click.option(
     "--max-backoff",

@@ -46,7 +46,10 @@ def run_rehearsal(
     _print_head(terminal, specification)
     backend = Backend(
         specification,
-        Launcher(PathMap(folders, run_dir / "remote"), _names(name, run_id, run_dir)),
+        Launcher(
+            PathMap({**_make_volumes(specification, run_dir), **folders}, run_dir / "remote"),
+            _names(name, run_id, run_dir),
+        ),
         run_dir,
         max_backoff_secs,
         on_start=lambda task: terminal.start(task.name),
@@ -68,6 +71,14 @@ def run_rehearsal(
     terminal.print(f"Record  {shown(run_dir / _RECORD_FILE)}, beside the folder of each task")
     terminal.print(verdict, "bold green" if exit_code == ExitCode.PUSHED else "bold red")
     return exit_code
+
+
+def _make_volumes(specification: Specification, run_dir: Path) -> dict[str, Path]:
+    """Makes a folder for each volume of the spec; returns them by the paths that containers see them at."""
+    volumes = {path: run_dir / "volumes" / path.strip("/") for path in specification.mount_paths}
+    for folder in volumes.values():
+        folder.mkdir(parents=True)
+    return volumes
 
 
 def _print_head(terminal: Terminal, specification: Specification) -> None:

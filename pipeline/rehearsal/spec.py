@@ -62,12 +62,14 @@ class Specification:
         parameter_values: Of the PipelineJob that holds the spec, if any.
         fail_fast: Whether no task starts any more once one has failed: so in Kubeflow, and in Vertex AI only if the
             PipelineJob says so.
+        mount_paths: Where the containers of a cluster see volumes.
     """
 
     pipeline: PipelineSpec
     executors: Mapping[str, PipelineDeploymentConfig.ExecutorSpec]
     parameter_values: Mapping[str, Any]
     fail_fast: bool
+    mount_paths: frozenset[str] = frozenset()
 
 
 def read_documents(file: Path) -> list[dict[str, Any]]:
@@ -95,7 +97,7 @@ def load_spec(file: Path) -> Specification:
     Raises:
         SpecError: If it is neither, or holds what cannot be rehearsed.
     """
-    document = read_documents(file)[0]
+    document, *platforms = read_documents(file)
     job = document if "pipelineSpec" in document else {"pipelineSpec": document}
     try:
         pipeline = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
@@ -120,6 +122,7 @@ def load_spec(file: Path) -> Specification:
         executors=executors,
         parameter_values=values,
         fail_fast=runtime.get("failurePolicy") == _FAIL_FAST,
+        mount_paths=frozenset(re.findall(r'"mountPath": "(/[^"]+)"', json.dumps(platforms))),
     )
 
 

@@ -245,6 +245,22 @@ def test_only_folders_of_object_stores_and_of_the_map_are_replaced_and_once(run,
     ]  # fmt: skip
 
 
+def test_volume_is_a_folder_of_the_rehearsal_unless_mapped(run, tmp_path):
+    @dsl.pipeline
+    def pipeline():
+        sh(script="touch /mnt/volume/file && test -f /mnt/volume/data/rows")
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows").touch()
+    mounts = {"exec-sh": {"pvcMount": [{"mountPath": "/mnt/volume", "constant": "claim"}]}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": mounts}}}}
+    file = compiled(pipeline, tmp_path)
+    file.write_text(file.read_text() + "---\n" + yaml.safe_dump(platform))
+    code, output, _ = run(file, "--map", f"/mnt/volume/data={tmp_path}/data")
+    assert code == 0, output
+    assert len(list((tmp_path / "root").glob("pipeline/*/volumes/mnt/volume/file"))) == 1
+
+
 def test_environment_and_defaults_of_the_spec_reach_the_task(run):
     @dsl.pipeline
     def inner(word: str = "default"):
