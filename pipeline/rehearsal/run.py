@@ -44,12 +44,10 @@ def run_rehearsal(
     width = max(map(len, leaf_names(specification.pipeline)), default=0)
     terminal = Terminal(sys.stdout, name_width=width + 2)
     _print_head(terminal, specification)
+    paths = PathMap({**_make_volumes(specification, run_dir), **folders}, run_dir / "remote")
     backend = Backend(
         specification,
-        Launcher(
-            PathMap({**_make_volumes(specification, run_dir), **folders}, run_dir / "remote"),
-            _names(name, run_id, run_dir),
-        ),
+        Launcher(paths, _names(name, run_id, run_dir)),
         run_dir,
         max_backoff_secs,
         on_start=lambda task: terminal.start(task.name),
@@ -63,14 +61,18 @@ def run_rehearsal(
     except KeyboardInterrupt:
         exit_code, verdict = ExitCode.INTERRUPTED, "INTERRUPTED"
     terminal.stop()
-    record = {"verdict": verdict, "parameters": dict(parameters), "tasks": list(map(dataclasses.asdict, backend.tasks))}
-    (run_dir / _RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
+    _write_record(run_dir, verdict, parameters, backend.tasks)
     for task in backend.tasks:
         if task.state == FAILED:
             terminal.print(f"Log     {shown(run_dir / task.name / 'log.txt')}")
     terminal.print(f"Record  {shown(run_dir / _RECORD_FILE)}, beside the folder of each task")
     terminal.print(verdict, "bold green" if exit_code == ExitCode.PUSHED else "bold red")
     return exit_code
+
+
+def _write_record(run_dir: Path, verdict: str, parameters: Mapping[str, Any], tasks: list[TaskRun]) -> None:
+    record = {"verdict": verdict, "parameters": dict(parameters), "tasks": list(map(dataclasses.asdict, tasks))}
+    (run_dir / _RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _make_volumes(specification: Specification, run_dir: Path) -> dict[str, Path]:
