@@ -44,7 +44,7 @@ class ExampleGenConfig(Section):
         "*.csv", description="Of the files under `input_dir`, with one header line; `{SPAN}` in it stands for a number."
     )
     span: Count | None = Field(
-        None, ge=0, le=10**9, description="The span to read; null is the one with the highest number."
+        None, ge=0, le=10**9, description="The span to read; null (parameter: -1) is the newest."
     )
     input_dir: InputDir = Field(description="Folder of the CSV files.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")

@@ -104,9 +104,9 @@ class VertexConfig(_TargetConfig):
     project: str | None = Field(None, description="Project id.")
     region: str | None = Field(None, description="Region, such as europe-west4.")
     pipeline_root: GcsUri | None = Field(None, description="Where the artifacts go.")
-    input_dir: GcsUri | None = Field(None, description="Folder of the *.csv files; parameter `input_dir`.")
+    input_dir: GcsUri | None = Field(None, description="Folder of the *.csv files.")
     unlabelled_input_dir: GcsUri | None = Field(None, description="Likewise for `bulk_inferrer.input_dir`.")
-    serving_model_dir: GcsUri | None = Field(None, description="Where versions are pushed; parameter of that name.")
+    serving_model_dir: GcsUri | None = Field(None, description="Where versions are pushed.")
     service_account: str | None = Field(
         None, pattern=r"^[^@\s]+@[^@\s]+$", description="E-mail of the account that the tasks run as."
     )
@@ -133,15 +133,11 @@ class KubeflowConfig(_TargetConfig):
     pipeline_root: str | None = Field(
         None, pattern="^(gs|s3|minio)://.", description="Where the artifacts go; the installation's default if null."
     )
-    input_dir: str | None = Field(
-        None, pattern="^(/|gs://).", description="Folder of the *.csv files; parameter `input_dir`."
-    )
+    input_dir: str | None = Field(None, pattern="^(/|gs://).", description="Folder of the *.csv files.")
     unlabelled_input_dir: str | None = Field(
         None, pattern="^(/|gs://).", description="Likewise for `bulk_inferrer.input_dir`."
     )
-    serving_model_dir: str | None = Field(
-        None, pattern="^(/|gs://).", description="Where versions are pushed; parameter of that name."
-    )
+    serving_model_dir: str | None = Field(None, pattern="^(/|gs://).", description="Where versions are pushed.")
     service_account: str | None = Field(None, min_length=1, description="Kubernetes account that the tasks run as.")
     volumes: tuple[VolumeConfig, ...] = Field((), description="Volumes in every task's container.")
 
