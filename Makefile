@@ -46,7 +46,7 @@ format: $(READY) ## Format the code and fix what ruff can fix
 benchmark: $(READY) ## Time sluice beside a plain stock TFX pipeline
 	@.venv/bin/python tests/benchmarks/compare.py $(ARGS)
 
-image: $(READY) ## Execute the steps of the container image in an empty folder: about a minute, 4 GB
+image: $(READY) ## Execute the steps of the container image in an empty folder: about three minutes, 4 GB
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && chmod 755 "$$folder" && \
 		.venv/bin/python kubeflow/rehearse_image.py "$$folder/image"
 
