@@ -71,8 +71,8 @@ def rehearse(
         sys.exit(ExitCode.USAGE)
     path_map = {prefix: Path(folder).absolute() for prefix, folder in pairs.items()}
     for prefix, folder in path_map.items():
-        if not prefix.strip("/"):
-            raise click.UsageError(f"--map {prefix}={folder}: the prefix is no path of a folder.")
+        if not (prefix.strip("/") and pairs[prefix]):
+            raise click.UsageError(f"--map {prefix}={pairs[prefix]}: is not PREFIX=FOLDER.")
         if not folder.is_dir():
             raise click.UsageError(f"--map: there is no folder {folder}.")
     for number in (signal.SIGTERM, signal.SIGHUP):

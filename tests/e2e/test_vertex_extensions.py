@@ -4,6 +4,7 @@ The stand-in runs the container's command of a job as a process of its own, as V
 client is led to it by a proxy, as gRPC's `https_proxy` allows, and thinks that it talks to the real host.
 """
 
+import contextlib
 import datetime
 import json
 import os
@@ -142,9 +143,10 @@ def serve_proxy(listener, port):
     """Connects whoever asks for HOST to `port` of this machine, until the listener is closed."""
 
     def pump(source, sink):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the other end is gone
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
 
     while True:
         try:
