@@ -3,11 +3,14 @@
 import contextlib
 import json
 import logging
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TypeGuard
 
 from components.data_gate import DataRefusedError
@@ -52,7 +55,10 @@ def run_pipeline(
     with redirected_output(paths.log_file) as stream:
         terminal = Terminal(stream)
         terminal.print(f"Pipeline {config.pipeline_name} from {shown(config_file)}")
-        run, exit_code, verdict = _attempt(config, paths, terminal, use_cache=use_cache, from_component=from_component)
+        with _noted_interruption() as interrupted:
+            run, exit_code, verdict = _attempt(
+                config, paths, terminal, interrupted, use_cache=use_cache, from_component=from_component
+            )
         components = run.components if run else ()
         record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
         _print_summary(terminal, record, config, paths)
@@ -78,10 +84,16 @@ def _attempt(
     config: PipelineConfig,
     paths: RunPaths,
     terminal: Terminal,
+    interrupted: threading.Event,
     *,
     use_cache: bool,
     from_component: str | None,
 ) -> tuple["LocalRun | None", ExitCode, str]:
+    def start(component: str) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        terminal.start(component)
+
     run = None
     try:
         terminal.start("loading TensorFlow and TFX")
@@ -91,17 +103,35 @@ def _attempt(
         run = LocalRun(config, paths)
         if from_component or not use_cache:
             run.disable_cache(from_component if use_cache else None)
-        run.execute(terminal.start, terminal.finish_component)
+        run.execute(start, terminal.finish_component)
         terminal.stop()
         return run, *_judge(run, paths, terminal)
-    except KeyboardInterrupt:
-        return run, ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}"
     except BaseException as err:  # a module file that calls sys.exit has failed too
+        if interrupted.is_set():
+            return run, ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}"
         logging.exception("The run failed.")
         terminal.stop()
         return run, *_explain(err, run, paths, terminal)
     finally:
         terminal.stop()
+
+
+@contextlib.contextmanager
+def _noted_interruption() -> Iterator[threading.Event]:
+    """Notes SIGINT, because Beam and others swallow the KeyboardInterrupt or make another error of it."""
+    interrupted = threading.Event()
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:  # a shell makes what runs in the background ignore the signal
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:

@@ -207,3 +207,20 @@ def test_interrupted_run_exits_130(reference, sluice):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert output.splitlines()[-1].startswith("INTERRUPTED; serving stays on version")
+
+
+@pytest.mark.parametrize("handling", ["pass", "raise RuntimeError('in a library')"])
+def test_interruption_that_a_library_takes_for_its_own_ends_the_run(reference, sluice, tmp_path, handling):
+    (tmp_path / "module.py").write_text(
+        "import os, signal, time\n"
+        "def run_fn(fn_args):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(60)\n"
+        "    except KeyboardInterrupt:\n"
+        f"        {handling}\n"
+    )
+    interrupted = sluice("--set", f"trainer.module_file={tmp_path}/module.py")
+    assert interrupted.exit_code == 130
+    assert interrupted.last_line.startswith("INTERRUPTED; serving stays on version")
+    assert list(interrupted.states)[-1] == "Trainer"
