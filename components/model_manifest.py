@@ -25,7 +25,7 @@ class ManifestError(RuntimeError):
     """A model that is not what its manifest says."""
 
 
-def make_manifest(model_dir: str, **facts: str) -> Manifest:
+def make_manifest(model_dir: str, **facts: Any) -> Manifest:
     """Returns the manifest of a model.
 
     Args:

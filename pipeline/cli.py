@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli_options import config_options, destination_options, load_or_exit, root_option
+from pipeline.cli_options import checked_reason, config_options, destination_options, load_or_exit, root_option
 from pipeline.compile_command import compile_command
 from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
@@ -41,12 +41,19 @@ main.add_command(submit)
     metavar="COMPONENT",
     help=f"Execute COMPONENT and all that depends on it: {', '.join((*COMPONENTS, *OPTIONAL_COMPONENTS))}.",
 )
+@click.option(
+    "--force-push",
+    metavar="REASON",
+    callback=checked_reason,
+    help="Push the model also if the Evaluator refuses it; its manifest keeps REASON.",
+)
 def run(
     config_file: str,
     overrides: tuple[str, ...],
     root: Path,
     no_cache: bool,
     from_component: str | None,
+    force_push: str,
 ) -> None:
     """Run the pipeline on this machine.
 
@@ -61,10 +68,13 @@ def run(
       sluice run
       sluice run my.yaml --set trainer.num_epochs=20 --set 'evaluator.thresholds[0].lower_bound=0.95'
       sluice run --from Trainer
+      sluice run --force-push "sensor 3 was replaced; agreed in review 118"
     """
     if no_cache and from_component:
         raise click.UsageError("--no-cache executes every component; leave out --from.")
     config = load_or_exit(config_file, overrides)
+    if force_push and config.pusher.executor == "stock":
+        raise click.UsageError("--force-push needs the manifest that pusher.executor: atomic keeps.")
     if names := config.beam.distributed_components:
         raise click.UsageError(
             f"the Beam workers of {', '.join(names)} cannot read --root {root}. Compile the pipeline, or run Beam in "
@@ -75,7 +85,12 @@ def run(
 
     try:
         exit_code = run_pipeline(
-            config, config_file=config_file, root=root, use_cache=not no_cache, from_component=from_component
+            config,
+            config_file=config_file,
+            root=root,
+            use_cache=not no_cache,
+            from_component=from_component,
+            force_push=force_push,
         )
     except OSError as err:
         click.echo(f"FAILED: {err}", err=True)

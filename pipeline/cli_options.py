@@ -57,6 +57,20 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_base_dir
 
 
+def checked_reason(context: click.Context, parameter: click.Parameter, reason: str | None) -> str:
+    """Returns a reason in one line; empty if the option is not given.
+
+    Raises:
+        click.BadParameter: If it says nothing.
+    """
+    if reason is None:
+        return ""
+    words = " ".join(reason.split())
+    if not any(map(str.isalnum, words)) or words.startswith("-"):
+        raise click.BadParameter(f"must say why in words; the manifest keeps them. Received: {reason!r}.")
+    return words
+
+
 def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig:
     """Reads a config; prints its mistakes and exits with 2 if it has any."""
     try:

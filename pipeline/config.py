@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
-from components.evaluator import bound_name
 from components.example_gen import NEWEST_SPAN
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
 from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
+from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from schema import FeatureRoles, feature_roles, load_schema
 
 _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
@@ -22,7 +22,6 @@ Optimizer = Literal[
 ]  # fmt: skip
 Loss = Literal["sparse_categorical_crossentropy", "sparse_categorical_focal_crossentropy"]
 TrainingMetric = Literal["accuracy", "top_2_accuracy", "cross_entropy"]
-GateMetric = Literal["accuracy", "loss"]
 
 
 def _readable_schema(schema_file: str) -> str:
@@ -108,53 +107,6 @@ class TrainerConfig(Section):
         return self.model_dump(mode="json", exclude={"module_file", "custom"})
 
 
-class ThresholdConfig(Section):
-    """Bounds on one metric over the eval split."""
-
-    metric: GateMetric = Field(description="What is measured; loss is the cross-entropy, in nats.")
-    lower_bound: Number | None = Field(None, description="The lowest value that passes.")
-    upper_bound: Number | None = Field(None, description="The highest value that passes.")
-
-    @model_validator(mode="after")
-    def _has_a_bound(self) -> "ThresholdConfig":
-        if self.lower_bound is None and self.upper_bound is None:
-            raise ValueError("has no bound. Give lower_bound, upper_bound or both.")
-        if self.lower_bound is not None and self.upper_bound is not None and self.lower_bound > self.upper_bound:
-            raise ValueError("nothing passes: lower_bound is above upper_bound.")
-        highest = 1.0 if self.metric == "accuracy" else float("inf")
-        for bound in (self.lower_bound, self.upper_bound):
-            if bound is not None and not 0 <= bound <= highest:
-                raise ValueError(f"{self.metric} lies between 0 and {highest:g}; the bound is {bound:g}.")
-        return self
-
-
-class EvaluatorConfig(Section):
-    """What a model must reach to be pushed."""
-
-    thresholds: tuple[ThresholdConfig, ...] = Field(
-        min_length=1, description="Bounds that must all hold; each metric at most once."
-    )
-
-    @model_validator(mode="after")
-    def _metrics_are_distinct(self) -> "EvaluatorConfig":
-        metrics = [threshold.metric for threshold in self.thresholds]
-        repeated = sorted({metric for metric in metrics if metrics.count(metric) > 1})
-        if repeated:
-            raise ValueError(
-                f"thresholds name {', '.join(repeated)} more than once. Give both bounds in one threshold."
-            )
-        return self
-
-    def bounds(self) -> dict[str, float]:
-        """Returns every bound by its name, such as `accuracy_lower_bound`."""
-        named = {
-            bound_name(threshold.metric, bound): getattr(threshold, bound)
-            for threshold in self.thresholds
-            for bound in ("lower_bound", "upper_bound")
-        }
-        return {name: value for name, value in named.items() if value is not None}
-
-
 class InfraValidatorConfig(Section):
     """How a candidate is tried as a server would run it."""
 
@@ -228,6 +180,15 @@ class PipelineConfig(Section):
         if schema_gen := info.data.get("schema_gen"):
             _feature_roles(schema_gen, label)
         return label
+
+    @field_validator("evaluator")
+    @classmethod
+    def _rules_fit_the_schema(cls, evaluator: EvaluatorConfig, info: ValidationInfo) -> EvaluatorConfig:
+        schema_gen, label = info.data.get("schema_gen"), info.data.get("label")
+        if schema_gen and label:
+            roles = _feature_roles(schema_gen, label)
+            check_rules(evaluator.rules(), load_schema(schema_gen.schema_file), roles.class_names)
+        return evaluator
 
     @field_validator("beam")
     @classmethod

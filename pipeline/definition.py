@@ -7,6 +7,7 @@ from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
+from components.baseline.component import create_baseline
 from components.bulk_inferrer.component import create_bulk_inferrer
 from components.data_gate.component import create_data_gate
 from components.evaluator.component import create_evaluator
@@ -55,7 +56,8 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
 
     Args:
         config: The config.
-        parameters: Of `config.run_parameters()`, each as its value or as a RuntimeParameter.
+        parameters: Of `config.run_parameters()`, each as its value or as a RuntimeParameter; `force_push` may be among
+            them, the reason to push a model that is refused.
     """
     roles = config.feature_roles()
 
@@ -86,16 +88,13 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         custom=config.trainer.custom,
     )
     infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
-    bounds = {name: parameters[name] for name in config.evaluator.bounds()}
-    evaluator = create_evaluator(examples, trainer.outputs["model"], roles=roles, bounds=bounds)
+    baseline, evaluator = _create_gate(config, parameters, trainer, examples=example_gen)
     evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
-    pusher = _create_pusher(
-        config, parameters["serving_model_dir"], trainer, evaluator, infra_validator, examples=example_gen
-    )
+    pusher = _create_pusher(config, parameters, trainer, evaluator, infra_validator, examples=example_gen)
 
     checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
-    return [*checks, transform, trainer, infra_validator, evaluator, pusher, *consumers]
+    return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
 
 
 def _create_infra_validator(
@@ -109,9 +108,31 @@ def _create_infra_validator(
     )
 
 
+def _create_gate(
+    config: PipelineConfig, parameters: Mapping[str, Any], trainer: BaseComponent, *, examples: BaseComponent
+) -> tuple[BaseComponent, BaseComponent]:
+    """Creates Baseline and Evaluator."""
+    model, roles = trainer.outputs["model"], config.feature_roles()
+    baseline = create_baseline(
+        model,
+        serving_model_dir=parameters["serving_model_dir"],
+        roles=roles,
+        compare=config.evaluator.baseline == "served",
+    )
+    evaluator = create_evaluator(
+        examples.outputs["examples"],
+        model,
+        baseline_model=baseline.outputs["baseline_model"],
+        roles=roles,
+        rules=config.evaluator.rules(),
+        bounds={name: parameters[name] for name in config.evaluator.bounds()},
+    )
+    return baseline, evaluator
+
+
 def _create_pusher(
     config: PipelineConfig,
-    serving_model_dir: Any,
+    parameters: Mapping[str, Any],
     trainer: BaseComponent,
     evaluator: BaseComponent,
     infra_validator: BaseComponent,
@@ -119,17 +140,17 @@ def _create_pusher(
     examples: BaseComponent,
 ) -> BaseComponent:
     model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
-    infra_blessing = infra_validator.outputs["blessing"]
+    infra_blessing, serving_model_dir = infra_validator.outputs["blessing"], parameters["serving_model_dir"]
     if config.pusher.executor == "stock":
         return create_stock_pusher(model, blessing, infra_blessing=infra_blessing, serving_model_dir=serving_model_dir)
     return create_pusher(
         model,
         blessing,
         infra_blessing=infra_blessing,
-        evaluation=evaluator.outputs["evaluation"],
         examples=examples.outputs["examples"],
         serving_model_dir=serving_model_dir,
         keep_versions=config.pusher.keep_versions,
+        force_push=parameters.get("force_push", ""),
     )
 
 

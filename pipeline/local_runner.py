@@ -21,7 +21,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.utils import path_utils
 
-from components.evaluator.verdict import is_blessed
+from components.evaluator.verdict_file import load_verdict
 from components.model_manifest import ManifestError, make_manifest, read_manifest
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
@@ -50,16 +50,17 @@ class LocalRun:
         push_refusal: Why the Pusher refused the model; empty if it did not.
     """
 
-    def __init__(self, config: PipelineConfig, paths: RunPaths) -> None:
-        """Compiles the pipeline; nothing runs yet."""
+    def __init__(self, config: PipelineConfig, paths: RunPaths, *, force_push: str = "") -> None:
+        """Compiles the pipeline; nothing runs yet. `force_push` is the reason to push a model that is refused."""
         # Locally the module files are imported from where they are; packaged, each use would build and install a wheel.
         os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
         paths.metadata_file.parent.mkdir(parents=True, exist_ok=True)
         self._paths = paths
         self._connection = metadata.sqlite_metadata_connection_config(str(paths.metadata_file))
+        parameters = {"serving_model_dir": str(paths.serving_model_dir), "force_push": force_push}
         pipeline = create_pipeline(
             config,
-            create_components(config, config.run_parameters() | {"serving_model_dir": str(paths.serving_model_dir)}),
+            create_components(config, config.run_parameters() | parameters),
             pipeline_root=str(paths.pipeline_root),
             image=config.image,
         )
@@ -69,6 +70,7 @@ class LocalRun:
         )
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         self._runs: list[ComponentRun] = []
+        self._force_push = force_push
         self.push_outcome = ""
         self.push_refusal = ""
 
@@ -76,6 +78,11 @@ class LocalRun:
     def components(self) -> tuple[ComponentRun, ...]:
         """What has been done so far."""
         return tuple(map(self._with_rows, self._runs))
+
+    @property
+    def has_pushed(self) -> bool:
+        """Whether the destination holds this run's model."""
+        return any("pushed_model" in run.outputs for run in self._runs)
 
     def disable_cache(self, from_component: str | None = None) -> None:
         """Makes every component execute, or `from_component` and all that depends on it."""
@@ -147,8 +154,8 @@ class LocalRun:
         return _STATES[execution.last_known_state], outputs
 
     def _push_is_stale(self) -> bool:
-        """Whether the newest version is not the blessed model, whole, so that a push from the cache would be none."""
-        if not is_blessed(self.output_dir("Evaluator", "blessing")):
+        """Whether the newest version is not the model to push, whole, so that a push from the cache would be none."""
+        if not self._force_push and not load_verdict(self.output_dir("Evaluator", "blessing")).blessed:
             return False
         model_dir = path_utils.serving_model_path(self.output_dir("Trainer", "model"))
         versions = list_versions(self._paths.serving_model_dir)

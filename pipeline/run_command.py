@@ -14,6 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeGuard
 
 from components.data_gate import DataRefusedError
+from components.evaluator.verdict import Verdict
+from components.evaluator.verdict_file import load_verdict
 from components.imports import without_garbage_collection
 from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
@@ -39,6 +41,7 @@ def run_pipeline(
     root: Path,
     use_cache: bool = True,
     from_component: str | None = None,
+    force_push: str = "",
 ) -> ExitCode:
     """Runs a pipeline on this machine, prints its course and keeps its log and record.
 
@@ -48,6 +51,7 @@ def run_pipeline(
         root: Folder of everything that the run writes.
         use_cache: Whether unchanged components may reuse their outputs.
         from_component: Id of the first component that must execute, with all that depends on it.
+        force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
     """
     start = time.perf_counter()
     run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -57,7 +61,13 @@ def run_pipeline(
         terminal.print(f"Pipeline {config.pipeline_name} from {shown(config_file)}")
         with _noted_interruption() as interrupted:
             run, exit_code, verdict = _attempt(
-                config, paths, terminal, interrupted, use_cache=use_cache, from_component=from_component
+                config,
+                paths,
+                terminal,
+                interrupted,
+                use_cache=use_cache,
+                from_component=from_component,
+                force_push=force_push,
             )
         components = run.components if run else ()
         record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
@@ -74,6 +84,9 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
             # A module file of the user's own writes no trace, or something else under its name.
             terminal.print_training_trace(json.loads(trace_file.read_text()), config.published_trace)
+    for run in record.components:
+        if run.component == "Evaluator" and run.outputs:
+            terminal.print_judgements(load_verdict(run.outputs["blessing"]))
     terminal.print(_wall_time(record, last_full_run_seconds(paths)))
     terminal.print(f"Log     {shown(paths.log_file)}")
     terminal.print(f"Record  {shown(paths.record_file)}")
@@ -88,6 +101,7 @@ def _attempt(
     *,
     use_cache: bool,
     from_component: str | None,
+    force_push: str,
 ) -> tuple["LocalRun | None", ExitCode, str]:
     def start(component: str) -> None:
         if interrupted.is_set():
@@ -100,7 +114,7 @@ def _attempt(
         with without_garbage_collection():
             from pipeline.local_runner import LocalRun
 
-        run = LocalRun(config, paths)
+        run = LocalRun(config, paths, force_push=force_push)
         if from_component or not use_cache:
             run.disable_cache(from_component if use_cache else None)
         run.execute(start, terminal.finish_component)
@@ -135,13 +149,12 @@ def _noted_interruption() -> Iterator[threading.Event]:
 
 
 def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
-    from components.evaluator.verdict import load_verdict
     from components.pusher.versions import served_versions
 
-    verdict = load_verdict(run.output_dir("Evaluator", "evaluation"), run.output_dir("Evaluator", "blessing"))
+    verdict = load_verdict(run.output_dir("Evaluator", "blessing"))
     infra_refusals = _infra_refusals(run, terminal)
-    if not verdict.blessed:
-        return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths)}"
+    if not verdict.blessed and not run.has_pushed:
+        return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths, verdict)}"
     if refusals := infra_refusals or [run.push_refusal] * bool(run.push_refusal):
         return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
     pushed_dir = run.output_dir("Pusher", "pushed_model")
@@ -151,7 +164,8 @@ def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCo
     if states["Pusher"] == "cached" or run.push_outcome == "unchanged":
         where = _serving(paths) if is_served else f"this model is version {Path(pushed_dir).name}"
         return ExitCode.PUSHED, f"NOTHING TO DO: {where} ({verdict}){unserved}"
-    return ExitCode.PUSHED, f"PUSHED: {verdict}; {shown(pushed_dir)}{unserved}"
+    how = "PUSHED" if verdict.blessed else "PUSHED BY FORCE, against the verdict"
+    return ExitCode.PUSHED, f"{how}: {verdict}; {shown(pushed_dir)}{unserved}"
 
 
 def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:
@@ -195,7 +209,8 @@ def _has_pushed(run: "LocalRun | None") -> TypeGuard["LocalRun"]:
     return run is not None and run.push_outcome == "pushed"
 
 
-def _serving(paths: RunPaths) -> str:
+def _serving(paths: RunPaths, verdict: Verdict | None = None) -> str:
+    """Says which version is served and, where the candidate was compared with it, how good that is."""
     from components.pusher.versions import VersionError, served_versions
 
     try:
@@ -204,7 +219,10 @@ def _serving(paths: RunPaths) -> str:
         return str(err)
     if not served:
         return "nothing is served yet"
-    return f"serving stays on version{'s' * (len(served) > 1)} {', '.join(map(str, served))}"
+    score = verdict.served_score if verdict and verdict.baseline.version in served else ""
+    return (
+        f"serving stays on version{'s' * (len(served) > 1)} {', '.join(map(str, served))}{f' ({score})' * bool(score)}"
+    )
 
 
 def _wall_time(record: RunRecord, full_run_seconds: float | None) -> str:

@@ -14,6 +14,7 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "DataGate",
     "Transform",
     "Trainer",
+    "Baseline",
     "InfraValidator",
     "Evaluator",
     "Pusher",

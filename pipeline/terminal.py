@@ -11,12 +11,17 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from components.evaluator.verdict import BROKEN, HELD, NOT_JUDGED, VERDICT_FILE, Judgement, Verdict, percentage
 from pipeline.config import EpochFigures
 from pipeline.run_record import ComponentRun, ExitCode, RunRecord
 
 _PIPE_WIDTH = 110
 _WIDE = 84  # a narrower terminal has no room for artifacts and the published trace
-_STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red", "skipped": "dim", "not run": "dim"}
+_STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red", "skipped": "dim", "not run": "dim"} | {
+    HELD: "green", BROKEN: "bold red", NOT_JUDGED: "dim",
+}  # fmt: skip
+_MOST_RULES = 20
+_CHANGES = {"absolute_change": "change ", "relative_change": "rel. change "}
 _WITHOUT_SECONDS = ("cached", "skipped", "not run")
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
@@ -115,6 +120,22 @@ class Terminal:
             table.add_row(*row)
         self._console.print(table)
 
+    def print_judgements(self, verdict: Verdict) -> None:
+        """Prints what was measured beside what had to be, refusals first, and why rules were not judged."""
+        version = verdict.baseline.version
+        table = Table(box=box.SIMPLE_HEAD)
+        table.add_column("rule", min_width=24)
+        for name in ("value", "interval", "bound", "rows", "baseline" if version else "", ""):
+            table.add_column(name, justify="right" if name else "left")
+        ordered = sorted(verdict.judgements, key=lambda each: (bool(each.where), each.state != BROKEN))
+        for each in ordered[:_MOST_RULES]:
+            table.add_row(*_rule_row(each))
+        self._console.print(table)
+        if (rest := len(ordered) - _MOST_RULES) > 0:
+            self.print(f"  and {rest} more in {VERDICT_FILE}")
+        for note in verdict.notes:
+            self.print(f"Gate    {note}")
+
     def print_verdict(self, record: RunRecord) -> None:
         """Prints the last line."""
         self.print(record.verdict, _VERDICT_STYLES.get(ExitCode(record.exit_code), "bold red"))
@@ -122,6 +143,21 @@ class Terminal:
 
 def _figure_order(name: str) -> tuple[bool, bool, str]:
     return name.startswith("val_"), not name.endswith("loss"), name
+
+
+def _rule_row(each: Judgement) -> list[str | Text]:
+    rule, sign = each.rule, "+" if each.rule.is_change else ""
+    bound = f"{rule.value:+.6g}" if sign else f"{rule.value:g}"
+    ends = " to ".join(f"{end:{sign}.3f}" for end in each.interval or ())
+    return [
+        f"{rule.score}{f', {each.place}' * bool(each.where)}",
+        "" if each.value is None else f"{each.value:.4f}",
+        f"{percentage(rule.confidence)}: {ends}" if ends else "",
+        f"{_CHANGES.get(rule.bound, '')}{rule.comparison} {bound}",
+        str(each.num_rows),
+        "" if each.baseline is None else f"{each.baseline:.4f}",
+        Text(each.state, _STATE_STYLES[each.state]),
+    ]
 
 
 def _component_line(run: ComponentRun, name_width: int) -> Text:

@@ -1,39 +1,152 @@
-"""The Evaluator's executor: TFX's own, with bounds that may change from run to run. Runs in the Evaluator's process."""
+"""The Evaluator's executor: TFX's own, with rules that TFMA has no word for. Runs in the Evaluator's process."""
 
+import dataclasses
 import json
+import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from tensorflow_model_analysis.constants import BASELINE_KEY, CANDIDATE_KEY
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
+from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as stock
-from tfx.types import standard_component_specs
-from tfx.utils import proto_utils
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, path_utils, proto_utils
 
-from components.evaluator import bound_name
+from components.baseline import Baseline
+from components.baseline.served import load_baseline
+from components.evaluator import EXAMPLE_COUNT, extractors
+from components.evaluator.eval_config import bucketed_slices, set_bounds
+from components.evaluator.intervals import Interval, interval_of
+from components.evaluator.judge import judge, load_measurement
+from components.evaluator.predictions import predict_rows, slice_rows
+from components.evaluator.rules import Rule
+from components.evaluator.verdict import BROKEN, Verdict
+from components.evaluator.verdict_file import write_verdict
+from schema import FeatureRoles
+
+RULES = "rules"  # execution property
+Artifacts = dict[str, list[types.Artifact]]
 
 
 class Executor(stock.Executor):
-    """Puts the bounds of the execution properties into the eval config, then evaluates and decides as TFX does."""
+    """Evaluates and decides as TFX does, then refuses what breaks a rule of ours, and says why."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Evaluates; the outputs `evaluation` and `blessing` are the stock Evaluator's."""
-        eval_config = config_pb2.EvalConfig()
-        proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config)
-        set_bounds(eval_config, exec_properties)
-        properties = {standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(eval_config)}
-        super().Do(input_dict, output_dict, exec_properties | properties)
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
+        """Evaluates; the outputs `evaluation` and `blessing` are the stock Evaluator's, with `verdict.json` beside."""
+        custom = json.loads(exec_properties[RULES])
+        rules = bounded_rules(custom["rules"], exec_properties)
+        baseline, input_dict = _baseline(input_dict)
+        super().Do(input_dict, output_dict, exec_properties | stock_properties(exec_properties, rules))
+
+        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+        roles = FeatureRoles.from_json(custom["roles"])
+        verdict = _verdict(input_dict, output_dict, rules, roles, baseline, blessed=_is_blessed(blessing))
+        if not verdict.blessed:
+            _refuse(blessing)
+        write_verdict(verdict, blessing.uri)
 
 
-def set_bounds(eval_config: config_pb2.EvalConfig, bounds: Mapping[str, Any]) -> None:
-    """Sets the bounds of every metric of `eval_config` that `bounds` has, by `bound_name`."""
-    for metric in (metric for spec in eval_config.metrics_specs for metric in spec.metrics):
-        for bound in ("lower_bound", "upper_bound"):
-            value = bounds.get(bound_name(json.loads(metric.config)["name"], bound))
-            if value is not None:
-                getattr(metric.threshold.value_threshold, bound).value = value
+def stock_properties(exec_properties: dict[str, Any], rules: list[Rule]) -> dict[str, Any]:
+    """Returns the execution properties with which the stock Evaluator does its part: every bound that TFMA knows."""
+    eval_config = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config)
+    set_bounds(eval_config, rules)
+    properties = {standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(eval_config)}
+    if bucketed_slices(eval_config):
+        properties[standard_component_specs.MODULE_PATH_KEY] = extractors.__name__
+    return properties
+
+
+def bounded_rules(rules: list[dict[str, Any]], bounds: Mapping[str, Any]) -> list[Rule]:
+    """Returns the rules of a component with the bounds of a run, by `Rule.name`.
+
+    Raises:
+        ValueError: If a bound is no finite number; no config has checked the parameters of a run.
+    """
+    bounded = [dataclasses.replace(rule, value=float(bounds[rule.name])) for rule in map(Rule.from_json, rules)]
+    for rule in bounded:
+        if not math.isfinite(rule.value):
+            raise ValueError(f"{rule.name} must be a number. Received: {rule.value}.")
+    return bounded
+
+
+def _baseline(input_dict: Artifacts) -> tuple[Baseline, Artifacts]:
+    """Returns what the candidate is compared with, and the inputs without a baseline that is none."""
+    models = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
+    baseline = load_baseline(artifact_utils.get_single_uri(models)) if models else Baseline(reason="there is none")
+    if baseline.version is None:
+        input_dict = {
+            name: each for name, each in input_dict.items() if name != standard_component_specs.BASELINE_MODEL_KEY
+        }
+    return baseline, input_dict
+
+
+def _verdict(
+    input_dict: Artifacts,
+    output_dict: Artifacts,
+    rules: list[Rule],
+    roles: FeatureRoles,
+    baseline: Baseline,
+    *,
+    blessed: bool,
+) -> Verdict:
+    evaluation_dir = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
+    has_baseline = baseline.version is not None
+    candidate = load_measurement(evaluation_dir, CANDIDATE_KEY if has_baseline else "")
+    judgements = judge(
+        rules,
+        candidate,
+        load_measurement(evaluation_dir, BASELINE_KEY) if has_baseline else None,
+        no_baseline=baseline.reason,
+        interval_of=_Intervals(input_dict, rules, roles),
+    )
+    return Verdict(
+        blessed=blessed and all(each.state != BROKEN for each in judgements),
+        judgements=tuple(judgements),
+        num_rows=int(candidate.whole.get(EXAMPLE_COUNT, 0)),
+        metrics=candidate.whole,
+        baseline=baseline,
+    )
+
+
+class _Intervals:
+    """Predicts the eval split once, when the first interval is asked for."""
+
+    def __init__(self, input_dict: Artifacts, rules: list[Rule], roles: FeatureRoles) -> None:
+        examples_dir = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], "eval")
+        self._files = [io_utils.all_files_pattern(examples_dir)]
+        self._roles = roles
+        rules = [rule for rule in rules if rule.confidence]
+        if rules:
+            self._slices = slice_rows(self._files, {rule.slice for rule in rules if rule.slice.feature})
+            self._candidate = self._predict(input_dict[standard_component_specs.MODEL_KEY])
+        models = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
+        has_changes = any(rule.is_change for rule in rules)
+        self._baseline = self._predict(models) if models and has_changes else None
+
+    def __call__(self, rule: Rule, where: str) -> Interval | None:
+        candidate, baseline = self._candidate, self._baseline
+        if where:
+            rows = self._slices[rule.slice.key] == where
+            candidate, baseline = candidate.take(rows), baseline.take(rows) if baseline else None
+        return interval_of(rule, candidate, baseline, self._roles.class_names)
+
+    def _predict(self, models: list[types.Artifact]) -> Any:
+        model_dir = path_utils.serving_model_path(artifact_utils.get_single_uri(models))
+        return predict_rows(model_dir, self._files, self._roles)
+
+
+def _is_blessed(blessing: types.Artifact) -> bool:
+    return fileio.exists(os.path.join(blessing.uri, constants.BLESSED_FILE_NAME))
+
+
+def _refuse(blessing: types.Artifact) -> None:
+    """Takes a blessing back."""
+    if _is_blessed(blessing):
+        fileio.remove(os.path.join(blessing.uri, constants.BLESSED_FILE_NAME))
+    io_utils.write_string_file(os.path.join(blessing.uri, constants.NOT_BLESSED_FILE_NAME), "")
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.NOT_BLESSED_VALUE)

@@ -1,47 +1,101 @@
-"""Reads why a model was blessed or refused from the Evaluator's artifacts. Runs wherever the artifacts can be read."""
+"""Why a model was blessed or refused: typed, in words, and as `verdict.json` beside the blessing.
 
+Runs in the Evaluator's and Pusher's process and in `sluice run`; imports neither TensorFlow nor TFX.
+"""
+
+import dataclasses
 import json
-import os
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import config_pb2
-from tfx.components.evaluator import constants
-from tfx.dsl.io import fileio
+from components.baseline import Baseline
+from components.evaluator.rules import Rule
 
-from components.evaluator import EXAMPLE_COUNT
+VERDICT_FILE = "verdict.json"
+HELD, BROKEN, NOT_JUDGED = "held", "broken", "not judged"
+_FORMAT = 1
+_MOST_TOLD = 4
+_OPPOSITE = {">=": "<", "<=": ">"}
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One bound and how the model stood to it.
+class Judgement:
+    """How a model stood to one rule, on the whole eval split or in one slice.
 
     Attributes:
-        metric: Name of the metric.
-        value: Its value over the whole eval split.
-        comparison: `>=` or `<=`, what the value had to be to the bound.
-        bound: The bound.
+        rule: The rule.
+        state: `held`, `broken` or `not judged`.
+        num_rows: Rows that it was judged on.
+        value: What was measured; None if it could not be.
+        baseline: The same of the version that is served; None if there is none.
+        interval: Of the value or, for a change, of the change; None if the rule has no confidence.
+        where: The slice: a value of the rule's feature, or a bucket; empty for the whole split.
+        reason: Why it was not judged.
     """
 
-    metric: str
-    value: float
-    comparison: str
-    bound: float
+    rule: Rule
+    state: str
+    num_rows: int
+    value: float | None = None
+    baseline: float | None = None
+    interval: tuple[float, float] | None = None
+    where: str = ""
+    reason: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Whether the value holds the bound; a value that is no number never does."""
-        return self.value >= self.bound if self.comparison == ">=" else self.value <= self.bound
+    def change(self) -> float:
+        """The change from the served version, as the rule's bound has it; NaN without both values, or from 0."""
+        if self.value is None or self.baseline is None:
+            return math.nan
+        difference = self.value - self.baseline
+        if self.rule.bound == "relative_change":
+            return math.nan if math.isclose(self.baseline, 0.0) else difference / self.baseline
+        return difference
+
+    @property
+    def place(self) -> str:
+        """Where it was judged, such as `season is 3` or `age >= 50`; empty for the whole split."""
+        is_open = self.where.startswith(("< ", ">= "))
+        return f"{self.rule.slice.feature} {'' if is_open else 'is '}{self.where}" if self.where else ""
+
+    @property
+    def subject(self) -> str:
+        """What was measured and where, such as `recall of flush where season is 3 (41 rows)`."""
+        return f"{self.rule.score} where {self.place} ({_rows(self.num_rows)})" if self.where else str(self.rule.score)
 
     def __str__(self) -> str:
-        comparison = self.comparison if self.passed else {">=": "<", "<=": ">"}[self.comparison]
-        # As few decimals as tell the value from the bound: never "0.950 < 0.950".
-        decimals = next(
-            (n for n in range(3, 17) if f"{self.value:.{n}f}" != f"{self.bound:.{n}f}"),
-            3,
-        )
-        return f"{self.metric} {self.value:.{decimals}f} {comparison} {self.bound:.{decimals}f}"
+        if self.state == NOT_JUDGED:
+            return f"{'the change of ' * self.rule.is_change}{self.subject} is not judged: {self.reason}"
+        if self.value is None:
+            return f"{self.subject} cannot be measured"
+        if self.rule.is_change:
+            return self._change_sentence()
+        return f"{self.subject} {self._comparison(self.value, self.rule.value)}"
+
+    def _change_sentence(self) -> str:
+        if self.baseline is None or math.isnan(self.change):
+            return f"{self.subject} {self.value:.3f} has no {self.rule.bound.replace('_', ' ')} from 0"
+        percent = self.rule.bound == "relative_change"
+        change = self._comparison(self.change, self.rule.value, sign="+", percent=percent)
+        return f"{self.subject} {self.value:.3f} against the baseline's {self.baseline:.3f}: change {change}"
+
+    def _comparison(self, number: float, bound: float, *, sign: str = "", percent: bool = False) -> str:
+        """Puts a number, its interval and the bound beside each other, with decimals that tell them apart."""
+        ends = self.interval or ()
+        # As few decimals as tell the numbers from the bound: never "0.950 < 0.950".
+        decimals = next((n for n in range(3, 17) if all(f"{x:.{n}f}" != f"{bound:.{n}f}" for x in (number, *ends))), 3)
+
+        def shown(value: float) -> str:
+            return f"{value:{sign}.{decimals - 2}%}" if percent else f"{value:{sign}.{decimals}f}"
+
+        interval = f" ({percentage(self.rule.confidence)}: {' to '.join(map(shown, ends))})" if ends else ""
+        holds = compare(number, self.rule.comparison, bound)
+        comparison = self.rule.comparison if holds else _OPPOSITE[self.rule.comparison]
+        if holds and self.state == BROKEN:
+            comparison = f"is not surely {comparison}"
+        return f"{shown(number)}{interval} {comparison} {shown(bound)}"
 
 
 @dataclass(frozen=True)
@@ -50,55 +104,97 @@ class Verdict:
 
     Attributes:
         blessed: Whether the Pusher may push the model.
-        rules: Every bound of the evaluation.
+        judgements: Of every rule and slice.
         num_rows: Rows of the eval split.
+        metrics: Every metric of the candidate over the whole split, by name.
+        baseline: What it was compared with.
     """
 
     blessed: bool
-    rules: tuple[Rule, ...]
+    judgements: tuple[Judgement, ...]
     num_rows: int
+    metrics: dict[str, float]
+    baseline: Baseline
 
     def __str__(self) -> str:
-        decisive = [rule for rule in self.rules if rule.passed == self.blessed]
-        return f"{', '.join(map(str, decisive or self.rules))} on {self.num_rows} eval rows"
+        decisive = [each for each in self.judgements if each.state == (HELD if self.blessed else BROKEN)]
+        whole = [str(each) for each in decisive if not each.where]
+        slices = [str(each) for each in decisive if each.where]
+        if self.blessed and slices:
+            slices = [f"all {len(slices)} slices held" if len(slices) > 1 else "1 slice held"]
+        told = [", ".join(_shortened(whole)) + f" on {self.num_rows} eval rows"] * bool(whole) + _shortened(slices)
+        return (
+            "; ".join(told)
+            or f"TFMA refuses what the rules do not, on {self.num_rows} eval rows; its validation says why"
+        )
+
+    @property
+    def served_score(self) -> str:
+        """The served version's value of what decided, on the same rows; empty if it was not compared."""
+        told = sorted(self.judgements, key=lambda each: (each.state != BROKEN, bool(each.where)))
+        first = next((each for each in told if each.baseline is not None and not each.where), None)
+        return f"{first.rule.score} {first.baseline:.3f}" if first else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the candidate was compared with, and what was not judged, in words."""
+        if self.baseline.version is not None:
+            compared = f"the baseline is version {self.baseline.version}"
+        else:
+            skipped = sum(each.rule.is_change and each.state == NOT_JUDGED for each in self.judgements)
+            count = f"; {skipped} change{'s are' if skipped > 1 else ' is'} not judged" if skipped else ""
+            compared = f"no baseline: {self.baseline.reason}{count}"
+        small = [each for each in self.judgements if each.state == NOT_JUDGED and not each.rule.is_change]
+        return [compared, *_shortened(list(map(str, small)))]
 
 
-def load_verdict(evaluation_dir: str, blessing_dir: str) -> Verdict:
-    """Reads the verdict from the artifacts `evaluation` and `blessing` of one execution of the Evaluator."""
-    result = tfma.load_eval_result(evaluation_dir)
-    values = _metrics(result)
-    rules = [rule for spec in result.config.metrics_specs for metric in spec.metrics for rule in _rules(metric, values)]
+def percentage(share: float | None) -> str:
+    """Returns a share in percent, as short as it can be."""
+    return f"{100 * (share or 0):.6g}%"
+
+
+def compare(number: float, comparison: str, bound: float) -> bool:
+    """Whether a number holds a bound; one that is no number never does."""
+    return number >= bound if comparison == ">=" else number <= bound
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Returns the content of `verdict.json`; numbers that JSON lacks become null."""
+    rules = [{**dataclasses.asdict(each), "name": each.rule.name, "sentence": str(each)} for each in verdict.judgements]
+    values = {"format": _FORMAT, "sentence": str(verdict), **dataclasses.asdict(verdict), "judgements": rules}
+    return json.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
+
+
+def parse_verdict(text: str | bytes) -> Verdict:
+    """Returns the verdict of which a text is the `verdict.json`."""
+    values = json.loads(text)
     return Verdict(
-        blessed=is_blessed(blessing_dir),
-        rules=tuple(rules),
-        num_rows=int(values[EXAMPLE_COUNT]),
+        blessed=values["blessed"],
+        judgements=tuple(map(_judgement, values["judgements"])),
+        num_rows=values["num_rows"],
+        metrics={name: math.nan if value is None else value for name, value in values["metrics"].items()},
+        baseline=Baseline(**values["baseline"]),
     )
 
 
-def load_metrics(evaluation_dir: str) -> dict[str, float]:
-    """Reads the value of every metric over the whole eval split from the artifact `evaluation`."""
-    return _metrics(tfma.load_eval_result(evaluation_dir))
+def _judgement(values: dict[str, Any]) -> Judgement:
+    interval = values["interval"] and tuple(values["interval"])
+    fields = {field.name: values[field.name] for field in dataclasses.fields(Judgement)}
+    return Judgement(**{**fields, "rule": Rule.from_json(values["rule"]), "interval": interval})
 
 
-def _metrics(result: tfma.EvalResult) -> dict[str, float]:
-    return {
-        name: value["doubleValue"]
-        for slice_key, outputs in result.slicing_metrics
-        if not slice_key
-        for name, value in outputs[""][""].items()
-    }
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def is_blessed(blessing_dir: str) -> bool:
-    """Whether the artifact `blessing` lets the model through."""
-    return fileio.exists(os.path.join(blessing_dir, constants.BLESSED_FILE_NAME))
+def _shortened(sentences: Sequence[str]) -> list[str]:
+    rest = len(sentences) - _MOST_TOLD
+    return [*sentences[:_MOST_TOLD], *([f"and {rest} more"] if rest > 0 else [])]
 
 
-def _rules(metric: config_pb2.MetricConfig, values: Mapping[str, float]) -> list[Rule]:
-    name = json.loads(metric.config)["name"]
-    bounds = metric.threshold.value_threshold
-    return [
-        Rule(name, values[name], comparison, getattr(bounds, bound).value)
-        for bound, comparison in (("lower_bound", ">="), ("upper_bound", "<="))
-        if bounds.HasField(bound)
-    ]
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

@@ -18,16 +18,16 @@ class _PusherSpec(standard_component_specs.PusherSpec):
         **standard_component_specs.PusherSpec.PARAMETERS,
         executor.SERVING_MODEL_DIR: component_spec.ExecutionParameter(type=str),
         executor.RUN_ID: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.FORCE_PUSH: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,
-        executor.EVALUATION_KEY: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         executor.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
     }
 
 
 class Pusher(base_component.BaseComponent):
-    """TFX's Pusher with an atomic push; `evaluation` and `examples` tell the manifest the metrics and the data span."""
+    """TFX's Pusher with an atomic push; `examples` tell the manifest the data span."""
 
     SPEC_CLASS = _PusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -38,21 +38,21 @@ def create_pusher(
     model_blessing: types.BaseChannel,
     *,
     infra_blessing: types.BaseChannel,
-    evaluation: types.BaseChannel,
     examples: types.BaseChannel,
     serving_model_dir: str | RuntimeParameter,
     keep_versions: int | None,
+    force_push: str = "",
 ) -> base_component.BaseComponent:
     """Creates the node that makes a blessed model appear as `serving_model_dir/<version>`.
 
     Args:
         model: The Model.
-        model_blessing: The ModelBlessing that guards it.
+        model_blessing: The ModelBlessing that guards it, with the Evaluator's `verdict.json`.
         infra_blessing: The InfraBlessing that guards it.
-        evaluation: The ModelEvaluation whose metrics the manifest tells.
         examples: The Examples whose span the manifest tells.
         serving_model_dir: Folder of numbered versions, as TF Serving reads it; local or a URI such as `gs://`.
         keep_versions: How many of the newest versions stay; None keeps all.
+        force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
 
     Returns:
         A node with the output `pushed_model` (PushedModel).
@@ -63,10 +63,10 @@ def create_pusher(
             model=model,
             model_blessing=model_blessing,
             infra_blessing=infra_blessing,
-            evaluation=evaluation,
             examples=examples,
             serving_model_dir=serving_model_dir,
             custom_config=json.dumps(custom_config),
+            **({executor.FORCE_PUSH: force_push} if force_push else {}),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
     )

@@ -3,6 +3,7 @@
 The stock Pusher copies into the live folder, names versions by the second, and pushes whatever lies there.
 """
 
+import dataclasses
 import json
 import logging
 from typing import Any
@@ -11,16 +12,16 @@ from tfx import types
 from tfx.components.pusher import executor as stock
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.evaluator.verdict import load_metrics, load_verdict
+from components.evaluator.verdict import Verdict
+from components.evaluator.verdict_file import load_verdict
 from components.infra_validator.report import load_report
 from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote, local_copy
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.object_store import push_to_object_store
 from components.pusher.push import push_model
 
-EVALUATION_KEY = "evaluation"
 EXAMPLES_KEY = "examples"
-SERVING_MODEL_DIR, RUN_ID = "serving_model_dir", "run_id"  # execution properties
+SERVING_MODEL_DIR, RUN_ID, FORCE_PUSH = "serving_model_dir", "run_id", "force_push"  # execution properties
 
 
 class Executor(stock.Executor):
@@ -36,22 +37,28 @@ class Executor(stock.Executor):
 
         Its properties are the stock Pusher's (`pushed`, `pushed_destination`, `pushed_version`), and `outcome`:
         `pushed`, `unchanged` (the newest version holds this model), `refused` (with a `reason`) or `not_blessed`.
+        A reason in the property `force_push` stands for the Evaluator's blessing, never for InfraValidator's.
 
         Raises:
             PushError: If the destination cannot be written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed_model = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
-        if not self.CheckBlessing(input_dict):
-            self._mark_refused(pushed_model, "not_blessed", _refusal(input_dict))
+        verdict = load_verdict(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_BLESSING_KEY]))
+        force_push = "" if verdict.blessed else exec_properties.get(FORCE_PUSH, "")
+        if not self.CheckBlessing(_without_model_blessing(input_dict) if force_push else input_dict):
+            self._mark_refused(pushed_model, "not_blessed", _refusal(input_dict, verdict))
             return
+        facts = self._facts(input_dict, exec_properties.get(RUN_ID), verdict)
+        if force_push:
+            facts["forced"] = {"reason": force_push, "verdict": str(verdict)}
         base_dir = exec_properties[SERVING_MODEL_DIR]
         try:
             with local_copy(self.GetModelPath(input_dict)) as model_dir:
                 push = (push_to_object_store if is_remote(base_dir) else push_model)(
                     model_dir,
                     base_dir,
-                    facts=self._facts(input_dict, exec_properties.get(RUN_ID)),
+                    facts=facts,
                     keep_versions=json.loads(exec_properties["custom_config"])["keep_versions"],
                     expected_digest=_recorded_digest(input_dict),
                 )
@@ -67,20 +74,24 @@ class Executor(stock.Executor):
         pushed_model.set_string_custom_property(OUTCOME_PROPERTY, outcome)
         pushed_model.set_string_custom_property(REASON_PROPERTY, reason)
 
-    def _facts(self, input_dict: dict[str, list[types.Artifact]], run_id: str | None) -> dict[str, Any]:
-        facts: dict[str, Any] = {"run_id": run_id or self._context.pipeline_run_id or ""}
-        if EXAMPLES_KEY in input_dict:
-            examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
-            facts["span"] = examples.get_int_custom_property("span") or examples.span  # where TFX's driver puts it
-        if EVALUATION_KEY in input_dict:
-            facts["metrics"] = load_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
-        return facts
+    def _facts(
+        self, input_dict: dict[str, list[types.Artifact]], run_id: str | None, verdict: Verdict
+    ) -> dict[str, Any]:
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+        return {
+            "run_id": run_id or self._context.pipeline_run_id or "",
+            "span": examples.get_int_custom_property("span") or examples.span,  # where TFX's driver puts it
+            "metrics": verdict.metrics,
+            "baseline": dataclasses.asdict(verdict.baseline),
+        }
 
 
-def _refusal(input_dict: dict[str, list[types.Artifact]]) -> str:
+def _without_model_blessing(input_dict: dict[str, list[types.Artifact]]) -> dict[str, list[types.Artifact]]:
+    return {name: each for name, each in input_dict.items() if name != standard_component_specs.MODEL_BLESSING_KEY}
+
+
+def _refusal(input_dict: dict[str, list[types.Artifact]], verdict: Verdict) -> str:
     """Says why the model is not blessed, as far as the blessings' components tell."""
-    blessing_dir = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
-    verdict = load_verdict(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]), blessing_dir)
     if not verdict.blessed:
         return str(verdict)
     infra_blessing_dir = artifact_utils.get_single_uri(input_dict[standard_component_specs.INFRA_BLESSING_KEY])

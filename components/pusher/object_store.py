@@ -109,15 +109,27 @@ def _sweep(base_uri: str) -> None:
             gfile.remove(posixpath.join(base_uri, name))
 
 
-def _old_versions(base_uri: str, keep: int) -> list[int]:
-    """Returns all but the newest `keep` versions, without those that are served or labelled."""
+def remote_state(base_uri: str) -> tuple[ServingPolicy, list[int]]:
+    """Returns what `models.config` says, and the versions that a server serves by it, ascending.
+
+    Raises:
+        VersionError: If there is one that cannot be read.
+    """
     file = posixpath.join(base_uri, MODELS_CONFIG_FILE)
     policy = ServingPolicy()
     if gfile.exists(file):
         with gfile.GFile(file, "r") as stream:
             policy = parse_policy(stream.read(), file)
+    versions = _complete_versions(base_uri) if gfile.isdir(base_uri) else []
+    if policy.versions is None:
+        return policy, versions[-policy.num_newest :]
+    return policy, sorted(set(policy.versions) & set(versions))
+
+
+def _old_versions(base_uri: str, keep: int) -> list[int]:
+    """Returns all but the newest `keep` versions, without those that are served or labelled."""
+    policy, served = remote_state(base_uri)
     versions = _complete_versions(base_uri)
-    served = versions[-policy.num_newest :] if policy.versions is None else policy.versions
     protected = {*served, *policy.labels.values(), *versions[-keep:]}
     return [version for version in versions if version not in protected]
 

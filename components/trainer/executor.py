@@ -30,6 +30,7 @@ class Executor(GenericExecutor):
         fn_args.custom_config["hyperparameters"] |= run_parameters(exec_properties)
         fn_args.custom_config[RAW_EVAL_FILES] = [io_utils.all_files_pattern(raw_dir)]
         self._facts = {
+            "roles": fn_args.custom_config["roles"],
             "code_digest": fn_args.custom_config["source_digest"],
             "schema_digest": file_sha256(fn_args.schema_path),
         }

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from pipeline import config
+from pipeline import config, evaluator_config
 from pipeline.config import load_config
 from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import task_config
@@ -161,12 +161,34 @@ def test_overrides_replace_values(reference_config_file):
         ("trainer.loss=hinge", "'hinge' is not one of its values.\nExpected one of: sparse_categorical_crossentropy"),
         ("evaluator.thresholds[0].metric=Accuracy",
          r"--set: evaluator.thresholds\[0\].metric: 'Accuracy' is not one of its values.\n"
-         r"Expected one of: accuracy, loss. Did you mean 'accuracy'\?"),
+         r"Expected one of: accuracy, balanced_accuracy, loss, .*calibration_error. Did you mean 'accuracy'\?"),
         ("evaluator.thresholds=[]", "evaluator.thresholds: .*at least 1 item"),
         ("evaluator.thresholds=[{metric: loss}]", r"thresholds\[0\]: has no bound. Give lower_bound, upper_bound"),
         ("evaluator.thresholds=[{metric: loss, lower_bound: 2, upper_bound: 1}]", "nothing passes: lower_bound is"),
-        ("evaluator.thresholds=[{metric: loss, lower_bound: 1}, {metric: loss, upper_bound: 2}]",
-         "evaluator: thresholds name loss more than once"),
+        ("evaluator.thresholds=[{metric: loss, upper_bound: 1}, {metric: loss, lower_bound: 0, upper_bound: 2}]",
+         "evaluator: thresholds set loss_upper_bound more than once"),
+        ("evaluator.thresholds=[{metric: recall, lower_bound: 0.5}]",
+         "recall is of one class or an average of all. Give"),
+        ("evaluator.thresholds=[{metric: f1, class_name: hold, average: macro, lower_bound: 0}]",
+         "Give class_name or average"),
+        ("evaluator.thresholds=[{metric: loss, average: macro, upper_bound: 1}]",
+         "loss is of all classes; leave out average"),
+        ("evaluator.thresholds=[{metric: recall, class_name: Flush, lower_bound: 0.5}]",
+         "evaluator: thresholds: 'Flush' is no class. Expected one of: hold, release, flush."),
+        ("evaluator.thresholds=[{metric: accuracy, absolute_change: -0.1}]",
+         "nothing decides on a first run: no threshold"),
+        ("evaluator={baseline: none, thresholds: [{metric: loss, upper_bound: 1, relative_change: 0.1}]}",
+         "baseline is none, with which absolute_change and relative_change have nothing to compare"),
+        ("evaluator.thresholds[0].min_rows=10", "min_rows is of slices; data_gate.min_rows is of the whole split"),
+        ("evaluator.thresholds[0].confidence=95", r"thresholds\[0\].confidence: should be less than 1"),
+        ("evaluator.thresholds[0].slice={feature: wind, buckets: [1]}",
+         "slice.feature: 'wind' is no feature of the schema. Expected one of: water_level_m, .*gate_action"),
+        ("evaluator.thresholds[0].slice={feature: ph}",
+         "'ph' is FLOAT, of which each value would be a slice. Give buckets"),
+        ("evaluator.thresholds[0].slice={feature: ph, buckets: [8, 7]}", "slice: buckets must ascend. Received: 8, 7."),
+        ("evaluator.thresholds[0].slice={feature: gate_action, buckets: [1], values: [1]}",
+         "has values and buckets. Give one"),
+        ("evaluator.thresholds[0].slice={feature: gate_action, values: [1, 1]}", "slice: names a value twice"),
         ("evaluator.thresholds[0].lower_bound=95", r"thresholds\[0\]: accuracy lies between 0 and 1; the bound is 95"),
         ("schema_gen.schema_file=gs://bucket/schema.pbtxt", "there is no local file gs://bucket/schema.pbtxt."),
         ("trainer.num_epochs=true", "trainer.num_epochs: should be a valid integer. Received: True."),
@@ -264,7 +286,7 @@ def test_empty_data_folder_is_refused(reference_config_file, tmp_path):
 
 def test_choices_are_what_keras_and_the_components_know():
     keras = pytest.importorskip("keras")
-    from components.evaluator.eval_config import METRIC_CLASSES
+    from components.evaluator import rules
     from components.trainer.model import LOSSES, METRICS
 
     assert [type(keras.optimizers.get(name)).__name__.lower() for name in get_args(config.Optimizer)] == list(
@@ -272,7 +294,7 @@ def test_choices_are_what_keras_and_the_components_know():
     )
     assert set(get_args(config.Loss)) == set(LOSSES)
     assert set(get_args(config.TrainingMetric)) == set(METRICS)
-    assert set(get_args(config.GateMetric)) == set(METRIC_CLASSES)
+    assert get_args(evaluator_config.GateMetric) == tuple(rules.METRICS)
 
 
 def test_readme_explains_every_key(project_root):

@@ -1,0 +1,93 @@
+"""Finds the version that a candidate is compared with. Runs in the launcher and in Baseline's and Evaluator's process.
+
+TFX's way, a resolver of the last blessed model, needs a metadata store that Kubeflow Pipelines does not let a pipeline
+ask, and knows nothing of promotions and rollbacks. The push destination says what is served.
+"""
+
+import dataclasses
+import json
+import posixpath
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.baseline import BASELINE_FILE, Baseline
+from components.model_manifest import Manifest, ManifestError, is_remote, open_file, read_manifest
+from components.pusher.versions import STABLE, read_policy, served_versions
+
+
+def find_baseline(base_dir: str, candidate_digest: str) -> Baseline:
+    """Returns the version of a push destination that is served.
+
+    If that is the candidate itself, it is the version with which the candidate was compared before its push, so that
+    a run in which nothing has changed decides as the one before did.
+
+    Args:
+        base_dir: The push destination, local or remote.
+        candidate_digest: By the candidate's manifest.
+
+    Raises:
+        ManifestError: If the version has no readable manifest.
+        VersionError: If `models.config` cannot be read.
+    """
+    version = current_version(base_dir)
+    if version is None:
+        return Baseline(reason="nothing is served yet")
+    manifest = read_manifest(version_dir(base_dir, version))
+    if manifest["digest"] != candidate_digest:
+        return Baseline(version, manifest["digest"])
+    recorded = Baseline(**(manifest.get("baseline") or {"reason": "it was the first"}))
+    if recorded.version is None:
+        return dataclasses.replace(recorded, reason=f"the candidate is version {version}; {recorded.reason}")
+    return recorded
+
+
+def current_version(base_dir: str) -> int | None:
+    """Returns the version that requests are answered by: the one labelled `stable`, else the newest that is served.
+
+    Args:
+        base_dir: The push destination, local or remote.
+
+    Raises:
+        VersionError: If `models.config` cannot be read.
+    """
+    if is_remote(base_dir):
+        from components.pusher.object_store import remote_state
+
+        policy, served = remote_state(base_dir)
+    else:
+        policy, served = read_policy(Path(base_dir)), served_versions(Path(base_dir))
+    return policy.labels.get(STABLE, max(served, default=None))
+
+
+def is_there(base_dir: str, baseline: Baseline) -> bool:
+    """Whether the version still holds that model; old ones are pruned."""
+    try:
+        return read_manifest(version_dir(base_dir, baseline.version))["digest"] == baseline.digest
+    except ManifestError:
+        return False
+
+
+def difference(manifest: Manifest, roles: Mapping[str, Any]) -> str:
+    """Says why a version cannot be measured on rows with these roles, `FeatureRoles` as JSON; empty if it can."""
+    theirs: Mapping[str, Any] = manifest.get("roles") or {}
+    if not theirs:
+        return "its manifest does not tell its features"
+    if missing := sorted(set(theirs["numeric"]) - set(roles["numeric"])):
+        return f"it takes {', '.join(missing)}, which the rows no longer have"
+    if theirs["label"] != roles["label"]:
+        return f"its label is {theirs['label']}"
+    if theirs["class_names"] != roles["class_names"]:
+        return f"its classes are {', '.join(theirs['class_names'])}"
+    return ""
+
+
+def version_dir(base_dir: str, version: int | None) -> str:
+    """Returns the folder of a version."""
+    return posixpath.join(base_dir, str(version)) if is_remote(base_dir) else str(Path(base_dir, str(version)))
+
+
+def load_baseline(baseline_dir: str) -> Baseline:
+    """Reads what Baseline wrote beside its output `model`."""
+    with open_file(posixpath.join(baseline_dir, BASELINE_FILE), "rb") as file:
+        return Baseline(**json.loads(file.read()))
