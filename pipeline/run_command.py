@@ -73,7 +73,8 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
         trace_file = Path(run.outputs.get("model_run", ""), TRAINING_TRACE_FILE)
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
             # A module file of the user's own writes no trace, or something else under its name.
-            terminal.print_training_trace(json.loads(trace_file.read_text()), config.published_trace)
+            epochs = json.loads(trace_file.read_text())
+            terminal.print_training_trace(epochs, config.published_trace, config.trainer.num_epochs)
     terminal.print(_wall_time(record, last_full_run_seconds(paths)))
     terminal.print(f"Log     {shown(paths.log_file)}")
     terminal.print(f"Record  {shown(paths.record_file)}")

@@ -1,5 +1,6 @@
 """The Trainer component's module file: TFX calls `run_fn`. Runs in the Trainer's process."""
 
+import functools
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from tfx.dsl.io import fileio
 
 from components.trainer import RAW_EVAL_FILES, TRAINING_TRACE_FILE
 from components.trainer.export import export_model
+from components.trainer.guards import check_labels, check_losses, label_errors_in_words
 from components.trainer.model import build_model
 from components.trainer.samples import read_samples
 from schema import FeatureRoles, transformed_name
@@ -34,12 +36,14 @@ def run_fn(fn_args: FnArgs) -> None:
             `model_run_dir`.
 
     Raises:
-        ValueError: If a split has no rows, or the loss does not stay finite.
+        ValueError: If a split has no rows or a label that is no class, or if the loss, the weights or the logits of
+            real rows are not finite. Nothing is exported then.
     """
     roles = FeatureRoles.from_json(fn_args.custom_config["roles"])
     hyperparameters = dict(fn_args.custom_config["hyperparameters"])
     seed, num_epochs = hyperparameters.pop("seed"), hyperparameters.pop("num_epochs")
     batch_size = hyperparameters.pop("batch_size")
+    early_stopping = create_early_stopping(hyperparameters.pop("early_stopping"))
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -54,17 +58,18 @@ def run_fn(fn_args: FnArgs) -> None:
         len(roles.class_names),
         **hyperparameters,
     )
-    trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE))
-    model.fit(
-        tf.data.Dataset.from_tensor_slices(train)
-        .shuffle(len(train[1]), seed=seed)
-        .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE),
-        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE),
-        epochs=num_epochs,
-        verbose=0,
-        callbacks=[trace],
-    )
+    trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE), early_stopping)
+    checked = functools.partial(check_labels, label=roles.label, num_classes=len(roles.class_names))
+    train_batches = tf.data.Dataset.from_tensor_slices(train).shuffle(len(train[1]), seed=seed).batch(batch_size)
+    validation_batches = tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE)
+    with label_errors_in_words():
+        model.fit(
+            checked(train_batches, split="train").prefetch(tf.data.AUTOTUNE),
+            validation_data=checked(validation_batches, split="eval"),
+            epochs=num_epochs,
+            verbose=0,
+            callbacks=[trace, early_stopping] if early_stopping else [trace],
+        )
     export_model(
         model,
         tft_output,
@@ -109,15 +114,35 @@ def load_rows(
     return rows, rows.pop(label_key)
 
 
+def create_early_stopping(settings: Mapping[str, Any] | None) -> keras.callbacks.EarlyStopping | None:
+    """Creates the callback that ends training when it no longer helps, and restores the weights of the best epoch.
+
+    Keras restores them also where training runs to its last epoch.
+
+    Args:
+        settings: `monitor`, a figure that Keras logs, `patience` in epochs, and `min_delta`; None for no such callback.
+    """
+    if settings is None:
+        return None
+    mode = "max" if settings["monitor"].endswith("accuracy") else "min"
+    return keras.callbacks.EarlyStopping(**settings, mode=mode, restore_best_weights=True)
+
+
 class TrainingTrace(keras.callbacks.Callback):
     """Writes the figures of each epoch to a JSON file and stops training when the loss is not finite.
 
-    The file holds one object per epoch: `epoch` (from 1), `seconds`, and each figure that Keras logs.
+    The file holds one object per epoch: `epoch` (from 1), `seconds`, and each figure that Keras logs. Where training
+    may stop early, `best` too, which is true for the one epoch whose weights are kept.
+
+    Args:
+        trace_file: Where to write it.
+        early_stopping: The callback that decides which weights are kept; None if those of the last epoch are.
     """
 
-    def __init__(self, trace_file: str) -> None:
+    def __init__(self, trace_file: str, early_stopping: keras.callbacks.EarlyStopping | None = None) -> None:
         super().__init__()
         self._trace_file = trace_file
+        self._early_stopping = early_stopping
         self._epochs: list[dict[str, float]] = []
         self._epoch_start = 0.0
 
@@ -132,14 +157,19 @@ class TrainingTrace(keras.callbacks.Callback):
             ValueError: If a loss is not finite.
         """
         logs = logs or {}
-        for name in ("loss", "val_loss"):
-            if not np.isfinite(logs[name]):
-                raise ValueError(
-                    f"{name} is {logs[name]} in epoch {epoch + 1}: training diverged. "
-                    "Lower trainer.learning_rate, or look for extreme values in the data."
-                )
+        check_losses(logs, epoch + 1)
         seconds = time.perf_counter() - self._epoch_start
         self._epochs.append({"epoch": epoch + 1, "seconds": seconds, **logs})
+        self._write()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Writes which epoch's weights are kept."""
+        if self._early_stopping:
+            for index, epoch in enumerate(self._epochs):
+                epoch["best"] = index == self._early_stopping.best_epoch
+            self._write()
+
+    def _write(self) -> None:
         fileio.makedirs(os.path.dirname(self._trace_file))
         with fileio.open(self._trace_file, "w") as file:
             json.dump(self._epochs, file, indent=1)
