@@ -1,7 +1,8 @@
 """Stops a training that went wrong before anything is exported. Runs in the Trainer's process.
 
-For module files: `check_labels` and `label_errors_in_words` go around `model.fit`, `check_losses` after each epoch;
-`check_weights` and `check_logits` before an export, where `export_model` calls them itself.
+For module files: `check_labels` goes into a tf.data pipeline and `label_errors_in_words` around what reads it, such as
+`model.fit`; `check_losses` after each epoch; `check_weights` and `check_logits` before an export, where `export_model`
+calls them itself.
 """
 
 import contextlib

@@ -1,6 +1,5 @@
 """The Trainer component's module file: TFX calls `run_fn`. Runs in the Trainer's process."""
 
-import functools
 import json
 import os
 import time
@@ -49,9 +48,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
     feature_spec = tft_output.transformed_feature_spec()
-    label_key = transformed_name(roles.label)
-    train = load_rows(fn_args.train_files, feature_spec, label_key)
-    validation = load_rows(fn_args.eval_files, feature_spec, label_key)
+    train = load_rows(fn_args.train_files, feature_spec, roles, split="train")
+    validation = load_rows(fn_args.eval_files, feature_spec, roles, split="eval")
 
     model = build_model(
         list(map(transformed_name, roles.numeric)),
@@ -59,17 +57,16 @@ def run_fn(fn_args: FnArgs) -> None:
         **hyperparameters,
     )
     trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE), early_stopping)
-    checked = functools.partial(check_labels, label=roles.label, num_classes=len(roles.class_names))
-    train_batches = tf.data.Dataset.from_tensor_slices(train).shuffle(len(train[1]), seed=seed).batch(batch_size)
-    validation_batches = tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE)
-    with label_errors_in_words():
-        model.fit(
-            checked(train_batches, split="train").prefetch(tf.data.AUTOTUNE),
-            validation_data=checked(validation_batches, split="eval"),
-            epochs=num_epochs,
-            verbose=0,
-            callbacks=[trace, early_stopping] if early_stopping else [trace],
-        )
+    model.fit(
+        tf.data.Dataset.from_tensor_slices(train)
+        .shuffle(len(train[1]), seed=seed)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE),
+        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE),
+        epochs=num_epochs,
+        verbose=0,
+        callbacks=[trace, early_stopping] if early_stopping else [trace],
+    )
     export_model(
         model,
         tft_output,
@@ -81,7 +78,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def load_rows(
-    file_patterns: Sequence[str], feature_spec: Mapping[str, Any], label_key: str
+    file_patterns: Sequence[str], feature_spec: Mapping[str, Any], roles: FeatureRoles, *, split: str
 ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
     """Reads a split of transformed examples into memory, in an order that depends on the rows alone.
 
@@ -90,22 +87,26 @@ def load_rows(
     Args:
         file_patterns: Patterns of gzipped TFRecord files.
         feature_spec: Spec of every transformed feature, label included.
-        label_key: Name of the transformed label.
+        roles: Name the label and its classes.
+        split: Name of the split, for messages.
 
     Returns:
         One `[num_rows, 1]` array per feature, and the label, int64 `[num_rows, 1]`.
 
     Raises:
-        ValueError: If the files hold no row.
+        ValueError: If the files hold no row, or a label that is no class.
     """
+    label_key = transformed_name(roles.label)
+
+    def parse(examples: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        features = tf.io.parse_example(examples, feature_spec)
+        return features, features[label_key]
+
     files = sorted(file for pattern in file_patterns for file in fileio.glob(pattern))
-    batches = (
-        tf.data.TFRecordDataset(files, compression_type="GZIP")
-        .batch(_PARSE_BATCH_SIZE)
-        .map(lambda examples: tf.io.parse_example(examples, feature_spec))
-        .as_numpy_iterator()
-    )
-    parts = list(batches)
+    batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_PARSE_BATCH_SIZE).map(parse)
+    checked = check_labels(batches, label=roles.label, num_classes=len(roles.class_names), split=split)
+    with label_errors_in_words():
+        parts = [features for features, _ in checked.as_numpy_iterator()]
     if not parts:
         raise ValueError(f"No rows in {', '.join(file_patterns)}; a split is empty.")
     rows = {name: np.concatenate([part[name] for part in parts]) for name in sorted(feature_spec)}
