@@ -4,24 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from components.example_gen import NEWEST_SPAN
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
 from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
+from pipeline.trainer_config import TrainerConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
 _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
 REFERENCE_CONFIG = str(Path(__file__).parent / "configs" / "reference.yaml")
-
-Optimizer = Literal[
-    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam",
-    "rmsprop", "sgd",
-]  # fmt: skip
-Loss = Literal["sparse_categorical_crossentropy", "sparse_categorical_focal_crossentropy"]
-TrainingMetric = Literal["accuracy", "top_2_accuracy", "cross_entropy"]
 
 
 def _readable_schema(schema_file: str) -> str:
@@ -81,30 +75,6 @@ class TransformConfig(Section):
         str(_COMPONENTS / "transform" / "preprocessing.py"),
         description="Python file with `preprocessing_fn`.",
     )
-
-
-class TrainerConfig(Section):
-    """The model and how it is fitted."""
-
-    module_file: Annotated[InputFile, defines("run_fn")] = Field(
-        str(_COMPONENTS / "trainer" / "module.py"),
-        description="Python file with `run_fn`.",
-    )
-    hidden_units: tuple[Annotated[Count, Field(ge=1, le=2**16)], ...] = Field(
-        (64,), description="Width of each hidden ReLU layer; [] gives a linear model."
-    )
-    optimizer: Optimizer = Field("adam", description="Keras optimizer.")
-    learning_rate: Number = Field(0.01, gt=0, description="Step size of the optimizer.")
-    loss: Loss = Field("sparse_categorical_crossentropy", description="Loss, from logits.")
-    metrics: tuple[TrainingMetric, ...] = Field(("accuracy",), description="Metrics of each epoch, beside the loss.")
-    num_epochs: Count = Field(5, ge=1, le=10**6, description="Passes over the training split.")
-    batch_size: Count = Field(32, ge=1, le=10**6, description="Rows per step.")
-    seed: Count = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
-    custom: dict[str, JsonValue] = Field({}, description="Values for a module file of your own.")
-
-    def hyperparameters(self) -> dict[str, object]:
-        """Returns what our own module file reads, as JSON values."""
-        return self.model_dump(mode="json", exclude={"module_file", "custom"})
 
 
 class InfraValidatorConfig(Section):

@@ -252,7 +252,9 @@ def _override(tree: dict[str, Any], override: str) -> str:
     parent: Any = tree
     try:
         for part in path[:-1]:
-            parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
+            if isinstance(parent, dict) and parent.get(part) is None:
+                parent[part] = {}  # null, in the file, is a section that is left out
+            parent = parent[part]
         parent[path[-1]] = value
     except (TypeError, IndexError) as err:
         raise ConfigError(f"--set {override}: the config has no such place.") from err

@@ -23,17 +23,18 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from components.exit_handler.component import create_exit_handler
 from components.pusher.executor import RUN_ID, SERVING_MODEL_DIR
 from components.source_digest import PROJECT_ROOT
-from pipeline.config import ExampleGenConfig, PipelineConfig, TrainerConfig
+from pipeline.config import ExampleGenConfig, PipelineConfig
 from pipeline.config_errors import ConfigError
 from pipeline.definition import create_components, create_pipeline
 from pipeline.deployment_config import KubeflowConfig, Target, TaskConfig, VertexConfig, task_config
 from pipeline.evaluator_config import ThresholdConfig
 from pipeline.run_record import EXIT_HANDLER, VERTEX_PUSHER
+from pipeline.trainer_config import TrainerConfig
 from pipeline.vertex import create_vertex_pusher, train_in_custom_job
 
 _ENTRYPOINT = ("python", "-m", "components.kubeflow_entrypoint")
 _SYSTEM_TYPES = {"tfx.Examples": "system.Dataset", "tfx.Model": "system.Model", "tfx.PushedModel": "system.Model"}
-_NEVER_CACHED = ("Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # a pushed version may have been pruned since
+_NEVER_CACHED = ("Baseline", "Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # what is served is no input of a task
 _LONGEST_INPUTS = 100_000
 _LONGEST_BACKOFF_SECS = 3600
 _USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn"}
@@ -153,7 +154,7 @@ def _create_components(
         if function := _USER_FUNCTIONS.get(node.id):
             properties = node.spec.exec_properties
             properties[function] = f"{_module_name(properties.pop('module_file'), node.id)}.{function}"
-        if SERVING_MODEL_DIR in node.spec.exec_properties:  # our Pusher, whose manifests tell the run
+        if node.id == "Pusher" and SERVING_MODEL_DIR in node.spec.exec_properties:  # ours, whose manifests tell the run
             node.spec.exec_properties[RUN_ID] = "{{$.pipeline_job_resource_name}}"
     return components
 

@@ -83,7 +83,8 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
         trace_file = Path(run.outputs.get("model_run", ""), TRAINING_TRACE_FILE)
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
             # A module file of the user's own writes no trace, or something else under its name.
-            terminal.print_training_trace(json.loads(trace_file.read_text()), config.published_trace)
+            epochs = json.loads(trace_file.read_text())
+            terminal.print_training_trace(epochs, config.published_trace, config.trainer.num_epochs)
     for run in record.components:
         if run.component == "Evaluator" and run.outputs:
             terminal.print_judgements(load_verdict(run.outputs["blessing"]))

@@ -101,16 +101,24 @@ class Terminal:
             table.add_row(*row[: len(table.columns)])
         self._console.print(table)
 
-    def print_training_trace(self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures]) -> None:
-        """Prints the figures of each epoch, the published trace's beside them."""
+    def print_training_trace(
+        self, epochs: Sequence[Mapping[str, float]], published: Sequence[EpochFigures], num_epochs: int
+    ) -> None:
+        """Prints the figures of each epoch, the published trace's beside them, and whose weights are kept.
+
+        Args:
+            epochs: Of the Trainer's trace file; `best` marks the epoch whose weights are kept.
+            published: Figures of as many epochs as there are.
+            num_epochs: How many there would be had training not stopped early.
+        """
         published = published if self._console.width >= _WIDE else ()
-        figures = sorted(epochs[0].keys() - {"epoch", "seconds"}, key=_figure_order)
+        figures = sorted(epochs[0].keys() - {"epoch", "seconds", "best"}, key=_figure_order)
         columns = ["epoch", *figures, "seconds"]
         table = Table(box=box.SIMPLE_HEAD)
         for name in columns + ["published_loss", "published_accuracy"] * bool(published):
             table.add_column(name.replace("_", "\n"), justify="right")
         for index, epoch in enumerate(epochs):
-            row = [f"{epoch['epoch']:.0f}", *(f"{epoch[name]:.4f}" for name in figures)]
+            row = [f"{'* ' * bool(epoch.get('best'))}{epoch['epoch']:.0f}", *(f"{epoch[name]:.4f}" for name in figures)]
             row.append(f"{epoch['seconds']:.2f}")
             if index < len(published):
                 row += [
@@ -119,6 +127,9 @@ class Terminal:
                 ]
             table.add_row(*row)
         self._console.print(table)
+        for best in (epoch for epoch in epochs if epoch.get("best")):
+            stopped = f"; training stopped early, after {len(epochs)} of {num_epochs} epochs"
+            self.print(f"* The weights of epoch {best['epoch']} are kept{stopped * (len(epochs) < num_epochs)}.")
 
     def print_judgements(self, verdict: Verdict) -> None:
         """Prints what was measured beside what had to be, refusals first, and why rules were not judged."""

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.guards import check_logits, check_weights
 from components.trainer.samples import write_samples
 from schema import FeatureRoles, transformed_name
 
@@ -47,7 +48,11 @@ def export_model(
         serving_model_dir: Where the SavedModel is written.
         model_run_dir: Where the model's own logits of `raw_examples` are recorded, for InfraValidator.
         raw_examples: Serialized tf.Examples of real rows, label included.
+
+    Raises:
+        ValueError: If a weight, or a logit of a real row, is not finite; nothing is written then.
     """
+    check_weights(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     transform = archive.transform_layer = tft_output.transform_features_layer()
@@ -58,6 +63,8 @@ def export_model(
         transformed = transform(features)
         return _answer(model({name: transformed[name] for name in map(transformed_name, roles.numeric)}), roles)
 
+    logits = _logits(answer, raw_examples, serving_spec)
+    check_logits(logits)
     for name, endpoint, input_signature in (
         ("serving_default", lambda examples: answer(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
         ("serving_features", answer, _feature_tensors(serving_spec)),
@@ -67,7 +74,6 @@ def export_model(
         archive.add_endpoint(name, endpoint, input_signature=[input_signature])
     archive.write_out(serving_model_dir, verbose=False)
     _set_classify_method(serving_model_dir)
-    logits = _logits(answer, raw_examples, serving_spec)
     write_samples(raw_examples, logits, roles, serving_model_dir=serving_model_dir, model_run_dir=model_run_dir)
 
 

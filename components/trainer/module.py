@@ -16,6 +16,7 @@ from tfx.dsl.io import fileio
 
 from components.trainer import RAW_EVAL_FILES, TRAINING_TRACE_FILE
 from components.trainer.export import export_model
+from components.trainer.guards import check_labels, check_losses, label_errors_in_words
 from components.trainer.model import build_model
 from components.trainer.samples import read_samples
 from schema import FeatureRoles, transformed_name
@@ -34,27 +35,28 @@ def run_fn(fn_args: FnArgs) -> None:
             `model_run_dir`.
 
     Raises:
-        ValueError: If a split has no rows, or the loss does not stay finite.
+        ValueError: If a split has no rows or a label that is no class, or if the loss, the weights or the logits of
+            real rows are not finite. Nothing is exported then.
     """
     roles = FeatureRoles.from_json(fn_args.custom_config["roles"])
     hyperparameters = dict(fn_args.custom_config["hyperparameters"])
     seed, num_epochs = hyperparameters.pop("seed"), hyperparameters.pop("num_epochs")
     batch_size = hyperparameters.pop("batch_size")
+    early_stopping = create_early_stopping(hyperparameters.pop("early_stopping"))
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
     feature_spec = tft_output.transformed_feature_spec()
-    label_key = transformed_name(roles.label)
-    train = load_rows(fn_args.train_files, feature_spec, label_key)
-    validation = load_rows(fn_args.eval_files, feature_spec, label_key)
+    train = load_rows(fn_args.train_files, feature_spec, roles, split="train")
+    validation = load_rows(fn_args.eval_files, feature_spec, roles, split="eval")
 
     model = build_model(
         list(map(transformed_name, roles.numeric)),
         len(roles.class_names),
         **hyperparameters,
     )
-    trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE))
+    trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE), early_stopping)
     model.fit(
         tf.data.Dataset.from_tensor_slices(train)
         .shuffle(len(train[1]), seed=seed)
@@ -63,7 +65,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE),
         epochs=num_epochs,
         verbose=0,
-        callbacks=[trace],
+        callbacks=[trace, early_stopping] if early_stopping else [trace],
     )
     export_model(
         model,
@@ -76,7 +78,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def load_rows(
-    file_patterns: Sequence[str], feature_spec: Mapping[str, Any], label_key: str
+    file_patterns: Sequence[str], feature_spec: Mapping[str, Any], roles: FeatureRoles, *, split: str
 ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
     """Reads a split of transformed examples into memory, in an order that depends on the rows alone.
 
@@ -85,22 +87,26 @@ def load_rows(
     Args:
         file_patterns: Patterns of gzipped TFRecord files.
         feature_spec: Spec of every transformed feature, label included.
-        label_key: Name of the transformed label.
+        roles: Name the label and its classes.
+        split: Name of the split, for messages.
 
     Returns:
         One `[num_rows, 1]` array per feature, and the label, int64 `[num_rows, 1]`.
 
     Raises:
-        ValueError: If the files hold no row.
+        ValueError: If the files hold no row, or a label that is no class.
     """
+    label_key = transformed_name(roles.label)
+
+    def parse(examples: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        features = tf.io.parse_example(examples, feature_spec)
+        return features, features[label_key]
+
     files = sorted(file for pattern in file_patterns for file in fileio.glob(pattern))
-    batches = (
-        tf.data.TFRecordDataset(files, compression_type="GZIP")
-        .batch(_PARSE_BATCH_SIZE)
-        .map(lambda examples: tf.io.parse_example(examples, feature_spec))
-        .as_numpy_iterator()
-    )
-    parts = list(batches)
+    batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_PARSE_BATCH_SIZE).map(parse)
+    checked = check_labels(batches, label=roles.label, num_classes=len(roles.class_names), split=split)
+    with label_errors_in_words():
+        parts = [features for features, _ in checked.as_numpy_iterator()]
     if not parts:
         raise ValueError(f"No rows in {', '.join(file_patterns)}; a split is empty.")
     rows = {name: np.concatenate([part[name] for part in parts]) for name in sorted(feature_spec)}
@@ -109,15 +115,35 @@ def load_rows(
     return rows, rows.pop(label_key)
 
 
+def create_early_stopping(settings: Mapping[str, Any] | None) -> keras.callbacks.EarlyStopping | None:
+    """Creates the callback that ends training when it no longer helps, and restores the weights of the best epoch.
+
+    Keras restores them also where training runs to its last epoch.
+
+    Args:
+        settings: `monitor`, a figure that Keras logs, `patience` in epochs, and `min_delta`; None for no such callback.
+    """
+    if settings is None:
+        return None
+    mode = "max" if settings["monitor"].endswith("accuracy") else "min"
+    return keras.callbacks.EarlyStopping(**settings, mode=mode, restore_best_weights=True)
+
+
 class TrainingTrace(keras.callbacks.Callback):
     """Writes the figures of each epoch to a JSON file and stops training when the loss is not finite.
 
-    The file holds one object per epoch: `epoch` (from 1), `seconds`, and each figure that Keras logs.
+    The file holds one object per epoch: `epoch` (from 1), `seconds`, and each figure that Keras logs. Where training
+    may stop early, `best` too, which is true for the one epoch whose weights are kept.
+
+    Args:
+        trace_file: Where to write it.
+        early_stopping: The callback that decides which weights are kept; None if those of the last epoch are.
     """
 
-    def __init__(self, trace_file: str) -> None:
+    def __init__(self, trace_file: str, early_stopping: keras.callbacks.EarlyStopping | None = None) -> None:
         super().__init__()
         self._trace_file = trace_file
+        self._early_stopping = early_stopping
         self._epochs: list[dict[str, float]] = []
         self._epoch_start = 0.0
 
@@ -132,14 +158,19 @@ class TrainingTrace(keras.callbacks.Callback):
             ValueError: If a loss is not finite.
         """
         logs = logs or {}
-        for name in ("loss", "val_loss"):
-            if not np.isfinite(logs[name]):
-                raise ValueError(
-                    f"{name} is {logs[name]} in epoch {epoch + 1}: training diverged. "
-                    "Lower trainer.learning_rate, or look for extreme values in the data."
-                )
+        check_losses(logs, epoch + 1)
         seconds = time.perf_counter() - self._epoch_start
         self._epochs.append({"epoch": epoch + 1, "seconds": seconds, **logs})
+        self._write()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Writes which epoch's weights are kept."""
+        if self._early_stopping:
+            for index, epoch in enumerate(self._epochs):
+                epoch["best"] = index == self._early_stopping.best_epoch
+            self._write()
+
+    def _write(self) -> None:
         fileio.makedirs(os.path.dirname(self._trace_file))
         with fileio.open(self._trace_file, "w") as file:
             json.dump(self._epochs, file, indent=1)

@@ -100,7 +100,7 @@ def test_only_what_the_key_of_a_cache_describes_is_cached(compiled, target):
     pipeline = compiled[f"{target}-every-option"]
     tasks = pipeline.spec["components"]["tfx-dag"]["dag"]["tasks"]
     uncached = {name for name, each in tasks.items() if not each["cachingOptions"].get("enableCache")}
-    assert uncached == {"Trainer", "Pusher", *(EXAMPLE_GENS if target == "kubeflow" else ["VertexPusher"])}
+    assert uncached == {"Baseline", "Trainer", "Pusher", *(EXAMPLE_GENS if target == "kubeflow" else ["VertexPusher"])}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,6 +135,7 @@ def test_runtime_parameters_have_the_values_of_the_config(compiled, target):
         "num_epochs": 5,
         "learning_rate": 0.01,
         "accuracy_lower_bound": 0.9,
+        "accuracy_absolute_change": -0.02,
         "loss_upper_bound": 0.35,
     }
     required = compiled[f"{target}-reference"].required_parameters

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from pipeline import config, evaluator_config
+from pipeline import config, evaluator_config, trainer_config
 from pipeline.config import load_config
 from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import task_config
@@ -158,6 +158,12 @@ def test_overrides_replace_values(reference_config_file):
         ("trainer.num_epochs=many", "trainer.num_epochs: should be a valid integer.*Received: 'many'."),
         ("trainer.learning_rate=.nan", "trainer.learning_rate: should be .*finite number. Received: nan."),
         ("trainer.optimizer=Adam", r"'Adam' is not one of its values.\n.*Did you mean 'adam'\?"),
+        ("trainer.early_stopping.monitor=loss",
+         r"trainer.early_stopping.monitor: 'loss' is not one of its values.\nExpected one of: val_loss, "),
+        ("trainer.early_stopping.monitor=val_cross_entropy",
+         "trainer.early_stopping: monitors val_cross_entropy, but cross_entropy is not among trainer.metrics. Add it"),
+        ("trainer.early_stopping.patience=0", "trainer.early_stopping.patience: should be greater than or equal to 1"),
+        ("trainer.early_stopping.min_delta=-1", "trainer.early_stopping.min_delta: should be greater than or equal"),
         ("trainer.loss=hinge", "'hinge' is not one of its values.\nExpected one of: sparse_categorical_crossentropy"),
         ("evaluator.thresholds[0].metric=Accuracy",
          r"--set: evaluator.thresholds\[0\].metric: 'Accuracy' is not one of its values.\n"
@@ -214,6 +220,12 @@ def test_overrides_replace_values(reference_config_file):
 def test_mistake_is_named_with_its_key(reference_config_file, override, message):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         load_config(reference_config_file, [override])
+
+
+def test_early_stopping_may_monitor_a_metric_that_is_logged(reference_config_file):
+    overrides = ["trainer.metrics=[cross_entropy]", "trainer.early_stopping={monitor: val_cross_entropy, patience: 9}"]
+    early_stopping = load_config(reference_config_file, overrides).trainer.hyperparameters()["early_stopping"]
+    assert early_stopping == {"monitor": "val_cross_entropy", "patience": 9, "min_delta": 0.0}
 
 
 def test_mistake_in_the_file_is_named_with_the_file(config_file):
@@ -289,11 +301,12 @@ def test_choices_are_what_keras_and_the_components_know():
     from components.evaluator import rules
     from components.trainer.model import LOSSES, METRICS
 
-    assert [type(keras.optimizers.get(name)).__name__.lower() for name in get_args(config.Optimizer)] == list(
-        get_args(config.Optimizer)
+    assert [type(keras.optimizers.get(name)).__name__.lower() for name in get_args(trainer_config.Optimizer)] == list(
+        get_args(trainer_config.Optimizer)
     )
-    assert set(get_args(config.Loss)) == set(LOSSES)
-    assert set(get_args(config.TrainingMetric)) == set(METRICS)
+    assert set(get_args(trainer_config.Loss)) == set(LOSSES)
+    assert set(get_args(trainer_config.TrainingMetric)) == set(METRICS)
+    assert set(get_args(trainer_config.Monitor)) == {"val_loss", *(f"val_{metric}" for metric in METRICS)}
     assert get_args(evaluator_config.GateMetric) == tuple(rules.METRICS)
 
 

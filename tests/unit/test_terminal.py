@@ -2,6 +2,8 @@ import io
 import subprocess
 import sys
 
+import pytest
+
 from pipeline.config import EpochFigures
 from pipeline.run_record import ComponentRun
 from pipeline.terminal import Terminal
@@ -10,13 +12,35 @@ from pipeline.terminal import Terminal
 def test_trace_puts_losses_first_and_the_published_trace_last():
     stream = io.StringIO()
     epoch = {"epoch": 1, "seconds": 0.5, "accuracy": 0.6, "loss": 1.0, "val_accuracy": 0.7, "val_loss": 0.9}
-    Terminal(stream).print_training_trace([epoch], [EpochFigures(loss=1.2, accuracy=0.55)])
+    Terminal(stream).print_training_trace([epoch], [EpochFigures(loss=1.2, accuracy=0.55)], 1)
     *header, _, row = (line for line in stream.getvalue().splitlines() if line.strip())
     assert [line.split() for line in header] == [
         ["val", "val", "published", "published"],
         ["epoch", "loss", "accuracy", "loss", "accuracy", "seconds", "loss", "accuracy"],
     ]
     assert row.split() == ["1", "1.0000", "0.6000", "0.9000", "0.7000", "0.50", "1.20", "0.55"]
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "line"),
+    [
+        (3, "* The weights of epoch 2 are kept."),
+        (9, "* The weights of epoch 2 are kept; training stopped early, after 3 of 9 epochs."),
+    ],
+)
+def test_trace_marks_the_epoch_whose_weights_are_kept(num_epochs, line):
+    stream = io.StringIO()
+    epochs = [{"epoch": n, "seconds": 0.1, "loss": 1.0, "val_loss": 1.0, "best": n == 2} for n in (1, 2, 3)]
+    Terminal(stream).print_training_trace(epochs, [], num_epochs)
+    _, _, _, *rows, last = (line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
+    assert [row[: row.index("1.0")].strip() for row in rows] == ["1", "* 2", "3"]
+    assert last == line
+
+
+def test_trace_without_early_stopping_marks_nothing():
+    stream = io.StringIO()
+    Terminal(stream).print_training_trace([{"epoch": 1, "seconds": 0.1, "loss": 1.0}], [], 5)
+    assert "*" not in stream.getvalue()
 
 
 def test_a_pipe_gets_a_line_per_finished_component_and_no_control_codes():

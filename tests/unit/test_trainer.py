@@ -1,4 +1,5 @@
 import json
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -6,12 +7,15 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.model import build_model
-from components.trainer.module import TrainingTrace, load_rows
+from components.trainer.module import TrainingTrace, create_early_stopping, load_rows
+from schema import FeatureRoles
 
 FEATURES = ["a_xf", "b_xf"]
 SPEC = {name: tf.io.FixedLenFeature([1], tf.float32) for name in FEATURES} | {
     "y_xf": tf.io.FixedLenFeature([1], tf.int64)
 }
+
+ROLES = FeatureRoles(numeric=["a", "b"], label="y", class_names=["no", "yes"])
 
 
 def make_rows(num_rows=60):
@@ -73,8 +77,8 @@ def test_rows_come_in_the_same_order_from_any_order_and_sharding(tmp_path):
     order = np.random.default_rng(1).permutation(len(labels))
     for shard, part in enumerate(np.array_split(order, 3)):
         write_examples(tmp_path / f"three-{shard}.gz", {n: c[part] for n, c in columns.items()}, labels[part])
-    one, one_labels = load_rows([f"{tmp_path}/one-*"], SPEC, "y_xf")
-    three, three_labels = load_rows([f"{tmp_path}/three-*"], SPEC, "y_xf")
+    one, one_labels = load_rows([f"{tmp_path}/one-*"], SPEC, ROLES, split="train")
+    three, three_labels = load_rows([f"{tmp_path}/three-*"], SPEC, ROLES, split="train")
     np.testing.assert_array_equal(one_labels, three_labels)
     for name in FEATURES:
         np.testing.assert_array_equal(one[name], three[name])
@@ -84,7 +88,16 @@ def test_rows_come_in_the_same_order_from_any_order_and_sharding(tmp_path):
 def test_split_without_rows_is_named(tmp_path):
     write_examples(tmp_path / "empty.gz", {}, np.zeros((0, 1), np.int64))
     with pytest.raises(ValueError, match=r"No rows in .*empty.gz; a split is empty"):
-        load_rows([f"{tmp_path}/empty.gz"], SPEC, "y_xf")
+        load_rows([f"{tmp_path}/empty.gz"], SPEC, ROLES, split="train")
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_label_that_is_no_class_is_refused_as_it_is_read(tmp_path, wrong):
+    columns, labels = make_rows()
+    labels[41] = wrong
+    write_examples(tmp_path / "rows.gz", columns, labels)
+    with pytest.raises(ValueError, match=f"^the label 'y' is {wrong} in the eval split; it must lie between 0 and 1"):
+        load_rows([f"{tmp_path}/rows.gz"], SPEC, ROLES, split="eval")
 
 
 def test_trace_keeps_the_figures_of_each_epoch(tmp_path):
@@ -97,7 +110,52 @@ def test_trace_keeps_the_figures_of_each_epoch(tmp_path):
     epochs = json.loads(trace_file.read_text())
     assert [epoch["epoch"] for epoch in epochs] == [1, 2]
     assert [epoch["val_loss"] for epoch in epochs] == history["val_loss"]
-    assert all(epoch["seconds"] > 0 for epoch in epochs)
+    assert all(epoch["seconds"] > 0 and "best" not in epoch for epoch in epochs)
+
+
+@pytest.fixture
+def fit_by_figures(tmp_path):
+    """Trains with early stopping on chosen figures; returns the model, its weights after each epoch, and the trace."""
+
+    def fit(figures, **settings):
+        class Figures(keras.callbacks.Callback):
+            weights: ClassVar = []
+
+            def on_epoch_end(self, epoch, logs=None):
+                logs[settings["monitor"]] = figures[epoch]
+                self.weights.append(self.model.get_weights())
+
+        keras.utils.set_random_seed(0)
+        model, trace_file = build_model(FEATURES, 2, hidden_units=[4], learning_rate=0.1), tmp_path / "trace.json"
+        early_stopping = create_early_stopping({"min_delta": 0.0, **settings})
+        callbacks = [Figures(), TrainingTrace(str(trace_file), early_stopping), early_stopping]
+        columns, labels = make_rows()
+        model.fit(columns, labels, validation_split=0.5, epochs=len(figures), verbose=0, callbacks=callbacks)
+        return model, Figures.weights, json.loads(trace_file.read_text())
+
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("monitor", "figures", "settings", "best", "num_epochs"),
+    [
+        ("val_loss", [3, 1, 2, 2, 0], {"patience": 2}, 2, 4),
+        ("val_loss", [3, 1, 2, 2], {"patience": 9}, 2, 4),  # no early stop: restored after the last epoch all the same
+        ("val_loss", [3, 2, 1], {"patience": 1}, 3, 3),
+        ("val_loss", [3, 2.9, 2.8, 2.7], {"patience": 2, "min_delta": 0.5}, 1, 3),
+        ("val_accuracy", [0.5, 0.9, 0.7, 0.8, 1], {"patience": 2}, 2, 4),
+        ("val_top_2_accuracy", [0.5, 0.9, 0.7], {"patience": 2}, 2, 3),
+        ("val_cross_entropy", [0.5, 0.9, 0.7, 0], {"patience": 2}, 1, 3),
+    ],
+)
+def test_weights_of_the_best_epoch_are_kept(fit_by_figures, monitor, figures, settings, best, num_epochs):
+    model, weights, trace = fit_by_figures(figures, monitor=monitor, **settings)
+    columns, _ = make_rows()
+    kept = model.predict(columns, verbose=0)
+    assert [epoch["best"] for epoch in trace] == [epoch == best for epoch in range(1, num_epochs + 1)]
+    for epoch, of_epoch in enumerate(weights, 1):
+        model.set_weights(of_epoch)
+        assert np.array_equal(kept, model.predict(columns, verbose=0)) == (epoch == best)
 
 
 def test_diverged_training_stops_with_advice(tmp_path):

@@ -1,16 +1,21 @@
-"""A model whose weights are no numbers, which an accuracy threshold of 0 lets through."""
+"""A model whose weights are no numbers, past the Trainer's guards and through an accuracy threshold of 0."""
 
 import numpy as np
 
+from components.trainer import export as exporter
 from components.trainer import module
-from components.trainer.export import export_model
 
 
 def run_fn(fn_args):
     module.export_model = export
-    module.run_fn(fn_args)
+    guards = exporter.check_weights, exporter.check_logits
+    exporter.check_weights = exporter.check_logits = lambda _: None
+    try:
+        module.run_fn(fn_args)
+    finally:
+        exporter.check_weights, exporter.check_logits = guards
 
 
 def export(model, *arguments, **keywords):
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    export_model(model, *arguments, **keywords)
+    exporter.export_model(model, *arguments, **keywords)
