@@ -70,7 +70,7 @@ class LocalRun:
         )
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         self._runs: list[ComponentRun] = []
-        self._force_push = force_push
+        self.force_push = force_push
         self.push_outcome = ""
         self.push_refusal = ""
 
@@ -155,7 +155,7 @@ class LocalRun:
 
     def _push_is_stale(self) -> bool:
         """Whether the newest version is not the model to push, whole, so that a push from the cache would be none."""
-        if not self._force_push and not load_verdict(self.output_dir("Evaluator", "blessing")).blessed:
+        if not self.force_push and not load_verdict(self.output_dir("Evaluator", "blessing")).blessed:
             return False
         model_dir = path_utils.serving_model_path(self.output_dir("Trainer", "model"))
         versions = list_versions(self._paths.serving_model_dir)

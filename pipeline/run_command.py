@@ -154,7 +154,7 @@ def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCo
 
     verdict = load_verdict(run.output_dir("Evaluator", "blessing"))
     infra_refusals = _infra_refusals(run, terminal)
-    if not verdict.blessed and not run.has_pushed:
+    if not verdict.blessed and not run.has_pushed and not (run.force_push and infra_refusals):
         return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths, verdict)}"
     if refusals := infra_refusals or [run.push_refusal] * bool(run.push_refusal):
         return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"

@@ -70,7 +70,7 @@ def test_unchanged_run_executes_nothing_and_says_how_long_both_took(reference, s
     assert again.last_line.startswith(f"NOTHING TO DO: serving stays on version {reference.versions[0]} (accuracy")
     assert again.versions == reference.versions
     assert re.search(
-        r"s; components executed: 0, cached: 10 \(the last run that executed all took \d+\.\d s\)", again.stdout
+        r"s; components executed: 0, cached: 11 \(the last run that executed all took \d+\.\d s\)", again.stdout
     )
 
 

@@ -63,7 +63,7 @@ def test_rehearsal_pushes_the_model_that_the_local_runner_pushes(rehearse, targe
     code, output, record, _ = rehearse(target, *maps)
     assert code == 0, output
     assert set(record["states"].values()) == {"succeeded"}
-    assert output.splitlines()[-1].startswith("SUCCEEDED: tasks: 11 succeeded; ")
+    assert output.splitlines()[-1].startswith("SUCCEEDED: tasks: 12 succeeded; ")
 
     (version,) = list_versions(tmp_path / "models")
     model_dir = str(tmp_path / "models" / str(version))
@@ -138,7 +138,7 @@ def test_compiled_files_are_the_same_everywhere(rehearse, project_root, tmp_path
         assert process.returncode == 0, process.stderr
         texts.add((folder / "reference-vertex.yaml").read_text() + (folder / "reference-vertex.json").read_text())
         assert process.stdout == (
-            "reference: 11 tasks in sluice:1 -> reference-vertex.yaml, reference-vertex.json\n"
+            "reference: 12 tasks in sluice:1 -> reference-vertex.yaml, reference-vertex.json\n"
             "Parameters without a default: input_dir, serving_model_dir; give them when it is rehearsed or submitted.\n"
         )
     (text,) = texts
