@@ -9,13 +9,15 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from components.example_gen import NEWEST_SPAN
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
-from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
+from pipeline.deployment_config import KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.trainer_config import TrainerConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
 _COMPONENTS = Path(__file__).resolve().parents[1] / "components"
 REFERENCE_CONFIG = str(Path(__file__).parent / "configs" / "reference.yaml")
+
+Event = Literal["pushed", "refused", "failed"]
 
 
 def _readable_schema(schema_file: str) -> str:
@@ -109,6 +111,36 @@ class BulkInferrerConfig(Section):
     file_format: Literal["csv", "parquet"] = Field("csv", description="Of the table of predictions.")
 
 
+class NotificationConfig(Section):
+    """Who is told how a run ended. A run in which nothing was to do tells nobody."""
+
+    webhook_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+\S*$",
+        description="Gets the outcome as JSON by POST; plain text in a compiled spec.",
+    )
+    command: tuple[str, ...] = Field((), description="Words of a command that gets the same JSON on standard input.")
+    events: tuple[Event, ...] = Field(
+        ("pushed", "refused", "failed"),
+        min_length=1,
+        description="Of what they are told; an interrupted run has failed.",
+    )
+
+    @field_validator("command")
+    @classmethod
+    def _names_a_program(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if command and not command[0].strip():
+            raise ValueError("its first word must name a program.")
+        return command
+
+    @field_validator("events")
+    @classmethod
+    def _events_are_distinct(cls, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        if len(set(events)) < len(events):
+            raise ValueError(f"names an event twice: {', '.join(events)}.")
+        return events
+
+
 class EpochFigures(Section):
     """Figures of one epoch of an earlier trace."""
 
@@ -133,13 +165,13 @@ class PipelineConfig(Section):
     infra_validator: InfraValidatorConfig = InfraValidatorConfig()
     pusher: PusherConfig = PusherConfig()
     bulk_inferrer: BulkInferrerConfig = BulkInferrerConfig()
+    notification: NotificationConfig = NotificationConfig()
     published_trace: tuple[EpochFigures, ...] = Field(
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",
     )
     image: str | None = Field(None, pattern=r"^\S+$", description="Container image of compiled tasks and Beam workers.")
     tasks: Tasks = Field({}, description="What each task gets from the cluster, by component id.")
-    exit_handler: ExitHandlerConfig = ExitHandlerConfig()
     vertex: VertexConfig = VertexConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     beam: BeamConfig = BeamConfig()

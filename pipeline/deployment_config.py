@@ -55,14 +55,6 @@ class ScheduleConfig(Section):
     max_concurrent_runs: Count = Field(1, ge=1, description="Runs at a time.")
 
 
-class ExitHandlerConfig(Section):
-    """What happens when a compiled run has ended, however it did."""
-
-    webhook_url: str | None = Field(
-        None, pattern="^https?://", description="Gets the outcome as JSON by POST; stands in the spec in plain text."
-    )
-
-
 class VolumeConfig(Section):
     """A volume in every task's container."""
 

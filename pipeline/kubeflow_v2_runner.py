@@ -112,7 +112,7 @@ def compile_pipeline(config: PipelineConfig, *, target: Target, image: str | Non
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(default_image=image, default_commands=list(_ENTRYPOINT), use_pipeline_spec_2_1=True)
     )
-    runner.set_exit_handler(create_exit_handler(config.exit_handler.webhook_url))
+    runner.set_exit_handler(create_exit_handler(config.pipeline_name, **config.notification.model_dump()))
     pipeline_root = deployment.pipeline_root or ""
     pipeline = create_pipeline(config, components, pipeline_root=pipeline_root, image=image)
     job = runner.run(pipeline, write_out=False)

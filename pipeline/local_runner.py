@@ -84,6 +84,12 @@ class LocalRun:
         """Whether the destination holds this run's model."""
         return any("pushed_model" in run.outputs for run in self._runs)
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the destination held this run's model before it began."""
+        states = {run.component: run.state for run in self._runs}
+        return self.has_pushed and (states["Pusher"] == "cached" or self.push_outcome == "unchanged")
+
     def disable_cache(self, from_component: str | None = None) -> None:
         """Makes every component execute, or `from_component` and all that depends on it."""
         affected = {from_component}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from components.data_gate import DataRefusedError
 from components.evaluator.verdict import Verdict
 from components.evaluator.verdict_file import load_verdict
+from components.exit_handler import notifier
 from components.imports import without_garbage_collection
 from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from pipeline.local_runner import LocalRun
 
 _LONGEST_MESSAGE = 300
+_EVENTS: dict[int, str] = {
+    ExitCode.PUSHED: notifier.PUSHED,
+    ExitCode.FAILED: notifier.FAILED,
+    ExitCode.INTERRUPTED: notifier.FAILED,
+}
 
 
 def run_pipeline(
@@ -73,7 +79,26 @@ def run_pipeline(
         record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
         _print_summary(terminal, record, config, paths)
         record.write(paths.record_file)
+        if not (run and run.is_unchanged):
+            for problem in _notify(record, config):
+                terminal.print(f"Notice  {problem}", "yellow")
+        terminal.print_verdict(record)
     return exit_code
+
+
+def _notify(record: RunRecord, config: PipelineConfig) -> list[str]:
+    """Tells those whom the config names how a run ended; returns what went wrong with that."""
+    event, settings = _EVENTS.get(record.exit_code, notifier.REFUSED), config.notification
+    if event not in settings.events:
+        return []
+    message = {
+        "text": f"{config.pipeline_name}: {record.verdict}",
+        "event": event,
+        "pipeline": config.pipeline_name,
+        "run_id": record.run_id,
+        "exit_code": record.exit_code,
+    }
+    return notifier.notify(message, webhook_url=settings.webhook_url or "", command=settings.command)
 
 
 def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig, paths: RunPaths) -> None:
@@ -91,7 +116,6 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
     terminal.print(_wall_time(record, last_full_run_seconds(paths)))
     terminal.print(f"Log     {shown(paths.log_file)}")
     terminal.print(f"Record  {shown(paths.record_file)}")
-    terminal.print_verdict(record)
 
 
 def _attempt(
@@ -161,8 +185,7 @@ def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCo
     pushed_dir = run.output_dir("Pusher", "pushed_model")
     is_served = int(Path(pushed_dir).name) in served_versions(paths.serving_model_dir)
     unserved = "" if is_served else f", which waits for `sluice versions promote`; {_serving(paths)}"
-    states = {component.component: component.state for component in run.components}
-    if states["Pusher"] == "cached" or run.push_outcome == "unchanged":
+    if run.is_unchanged:
         where = _serving(paths) if is_served else f"this model is version {Path(pushed_dir).name}"
         return ExitCode.PUSHED, f"NOTHING TO DO: {where} ({verdict}){unserved}"
     how = "PUSHED" if verdict.blessed else "PUSHED BY FORCE, against the verdict"

@@ -1,1 +1,1 @@
-"""ExitHandler: tells how a compiled run ended, however it did."""
+"""ExitHandler: tells people how a run ended, however it did. `notifier` does it for local runs too."""

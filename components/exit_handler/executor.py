@@ -1,26 +1,36 @@
-"""Logs how a run ended and tells a webhook. Runs in ExitHandler's process."""
+"""Tells how a compiled run ended. Runs in ExitHandler's process."""
 
 import json
-import logging
 from typing import Any
 
-import requests
 from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
-_TIMEOUT_SECS = 30
+from components.exit_handler.notifier import FAILED, PUSHED, REFUSED, notify
+
+_REFUSALS = ("NOT PUSHED", "DATA REFUSED")  # how the tasks that refuse begin their last line
 
 
 @component
-def ExitHandler(final_status: Parameter[str], webhook_url: Parameter[str]) -> None:
-    """Reports `final_status`, a PipelineTaskFinalStatus (kfp's pipeline_spec.proto) as JSON."""
-    status = json.loads(final_status)
-    message = describe_status(status)
-    logging.info("%s", message)
-    if webhook_url:
-        # Chat services show `text`; the other fields are the backend's own.
-        response = requests.post(webhook_url, json={"text": message, **status}, timeout=_TIMEOUT_SECS)
-        response.raise_for_status()
+def ExitHandler(final_status: Parameter[str], notification: Parameter[str]) -> None:
+    """Reports `final_status`, a PipelineTaskFinalStatus (kfp's pipeline_spec.proto), to those of `notification`; JSON."""
+    status, settings = json.loads(final_status), json.loads(notification)
+    event = event_of(status)
+    message = {"text": describe_status(status), "event": event, "pipeline": settings["pipeline_name"], **status}
+    wanted = event in settings["events"]
+    notify(
+        message,
+        webhook_url=settings["webhook_url"] if wanted else "",
+        command=settings["command"] if wanted else (),
+    )
+
+
+def event_of(status: dict[str, Any]) -> str:
+    """Returns `pushed`, `refused` or `failed`, as far as a backend's final status tells."""
+    if status.get("state") == "SUCCEEDED":
+        return PUSHED
+    error = status.get("error", {}).get("message", "")
+    return REFUSED if any(refusal in error for refusal in _REFUSALS) else FAILED
 
 
 def describe_status(status: dict[str, Any]) -> str:

@@ -102,7 +102,7 @@ def test_refused_model_fails_the_run_and_the_webhook_hears_of_it(rehearse, data_
     (tmp_path / "models").mkdir()
     values = ("--parameter", f"input_dir={data_dir}", "--parameter", f"serving_model_dir={tmp_path}/models")
     bound = ("--parameter", "accuracy_lower_bound=0.999")
-    code, output, record, _ = rehearse("kubeflow", *values, *bound, overrides=[f"exit_handler.webhook_url={url}"])
+    code, output, record, _ = rehearse("kubeflow", *values, *bound, overrides=[f"notification.webhook_url={url}"])
     assert code == 1
     assert {name for name, state in record["states"].items() if state != "succeeded"} == {"Pusher"}
     assert "FAILED: tfx-dag/Pusher: exited with 3: ERROR:root:NOT PUSHED: accuracy 0.954 < 0.999" in output

@@ -28,7 +28,7 @@ def edit(file, old, new):
 
 
 def test_reference_config_names_every_key_of_a_local_run(reference_config_file):
-    deployment = {"image", "tasks", "exit_handler", "vertex", "kubeflow"}
+    deployment = {"image", "tasks", "vertex", "kubeflow"}
 
     def keys(model):
         return {
@@ -49,7 +49,7 @@ def test_profile_names_every_key_of_its_target(reference_config_file, target):
     tree = yaml.safe_load((Path(reference_config_file).parent / f"{target}.yaml").read_text())
     model = config.PipelineConfig.model_fields[target].annotation
     assert set(tree[target]) == set(model.model_fields)
-    assert {"image", "tasks", "exit_handler"} < set(tree)
+    assert {"image", "tasks", "notification"} < set(tree)
 
 
 @pytest.mark.parametrize("profile", ["vertex.yaml", "kubeflow.yaml"])
@@ -196,6 +196,10 @@ def test_overrides_replace_values(reference_config_file):
          "has values and buckets. Give one"),
         ("evaluator.thresholds[0].slice={feature: gate_action, values: [1, 1]}", "slice: names a value twice"),
         ("evaluator.thresholds[0].lower_bound=95", r"thresholds\[0\]: accuracy lies between 0 and 1; the bound is 95"),
+        ("notification.webhook_url=ftp://x", "notification.webhook_url: should match pattern"),
+        ("notification.command=[' ']", "notification.command: its first word must name a program"),
+        ("notification.events=[pushed, pushed]", "notification.events: names an event twice: pushed, pushed"),
+        ("notification.events=[push]", "'push' is not one of its values"),
         ("schema_gen.schema_file=gs://bucket/schema.pbtxt", "there is no local file gs://bucket/schema.pbtxt."),
         ("trainer.num_epochs=true", "trainer.num_epochs: should be a valid integer. Received: True."),
         ("trainer.learning_rate=yes", "trainer.learning_rate: must be a number. Received: True."),
