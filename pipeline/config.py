@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from components.example_gen import NEWEST_SPAN
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
+from pipeline.data_gate_config import DataGateConfig
 from pipeline.deployment_config import ExitHandlerConfig, KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.trainer_config import TrainerConfig
@@ -127,6 +128,7 @@ class PipelineConfig(Section):
     example_gen: ExampleGenConfig
     schema_gen: SchemaGenConfig
     label: LabelConfig
+    data_gate: DataGateConfig = Field(DataGateConfig(), validate_default=True)
     transform: TransformConfig = TransformConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluator: EvaluatorConfig
@@ -159,6 +161,13 @@ class PipelineConfig(Section):
             roles = _feature_roles(schema_gen, label)
             check_rules(evaluator.rules(), load_schema(schema_gen.schema_file), roles.class_names)
         return evaluator
+
+    @field_validator("data_gate")
+    @classmethod
+    def _data_gate_fits_the_schema(cls, data_gate: DataGateConfig, info: ValidationInfo) -> DataGateConfig:
+        if info.data.keys() >= {"schema_gen", "label"}:
+            data_gate.check(load_schema(info.data["schema_gen"].schema_file), info.data["label"].key)
+        return data_gate
 
     @field_validator("beam")
     @classmethod

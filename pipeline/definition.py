@@ -68,12 +68,18 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         span=parameters.get("span", NEWEST_SPAN),
     )
     examples = example_gen.outputs["examples"]
-    statistics_gen = create_statistics_gen(examples)
-    statistics = statistics_gen.outputs["statistics"]
     schema_gen = create_schema_gen(config.schema_gen.schema_file)
     schema = schema_gen.outputs["schema"]
+    statistics_gen = create_statistics_gen(examples, schema)
+    statistics = statistics_gen.outputs["statistics"]
     example_validator = create_example_validator(statistics, schema)
-    data_gate = create_data_gate(example_validator.outputs["anomalies"], statistics)
+    data_gate = create_data_gate(
+        example_validator.outputs["anomalies"],
+        statistics,
+        schema,
+        settings=config.data_gate.settings(roles.label),
+        class_names=roles.class_names,
+    )
 
     transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
     transform.add_upstream_node(data_gate)
@@ -92,7 +98,7 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
     pusher = _create_pusher(config, parameters, trainer, evaluator, infra_validator, examples=example_gen)
 
-    checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
+    checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
 

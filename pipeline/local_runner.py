@@ -128,7 +128,7 @@ class LocalRun:
 
     def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
         component = pipeline_node.node_info.id
-        if component == "Pusher" and self._push_is_stale():
+        if component == "DataGate" or (component == "Pusher" and self._push_is_stale()):  # both look at what is served
             _disable_cache(pipeline_node)
         info = launcher.Launcher(
             pipeline_node=pipeline_node,

@@ -1,0 +1,86 @@
+"""The config of DataGate. Runs at compile time; imports neither TensorFlow nor TFX."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+
+from pipeline.config_errors import choices
+from pipeline.config_file import Count, Section
+
+Severity = Literal["fail", "warn", "ignore"]
+# A comparison with other data has a severity of its own.
+_ANOMALIES = [name for name in anomalies_pb2.AnomalyInfo.Type.keys() if not name.startswith("COMPARATOR_")]
+
+
+def _known_anomaly(name: str) -> str:
+    if name not in _ANOMALIES:
+        raise ValueError(f"'{name}' is not an anomaly.{choices(name.upper(), _ANOMALIES)}")
+    return name
+
+
+class RuleConfig(Section):
+    """Which anomalies have a severity of their own."""
+
+    feature: str | None = Field(None, description="Of which feature; null means any.")
+    anomaly: Annotated[str, AfterValidator(_known_anomaly)] | None = Field(
+        None, description="TFDV's name of the anomaly; null means any."
+    )
+    split: Literal["train", "eval"] | None = Field(None, description="In which split; null means any.")
+    severity: Severity = Field(description="What comes of them.")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "RuleConfig":
+        if self.feature is None and self.anomaly is None:
+            raise ValueError("names no anomaly. Give feature, anomaly or both.")
+        return self
+
+
+class MinRowsConfig(Section):
+    """Fewest rows of each split."""
+
+    train: Count = Field(1, ge=1, description="Of the split that is trained on.")
+    eval: Count = Field(1, ge=1, description="Of the split that validates and decides.")
+
+
+class MinRowsPerClassConfig(Section):
+    """Fewest rows of each class in each split; 0 checks nothing."""
+
+    train: Count = Field(1, ge=0, description="Of the split that is trained on.")
+    eval: Count = Field(0, ge=0, description="Of the split that validates and decides.")
+
+
+class DataGateConfig(Section):
+    """What data must be like to be trained on."""
+
+    severity: Severity = Field("fail", description="Of every anomaly that no rule names.")
+    rules: tuple[RuleConfig, ...] = Field(
+        (), description="Severities of some anomalies; the last that names one decides."
+    )
+    min_rows: MinRowsConfig = Field(MinRowsConfig(), description="Fewest rows of each split.")
+    min_rows_per_class: MinRowsPerClassConfig = Field(
+        MinRowsPerClassConfig(), description="Fewest rows of each class in each split; 0 checks nothing."
+    )
+
+    def check(self, schema: schema_pb2.Schema, label_key: str) -> None:
+        """Raises ValueError, with a line for each problem, if the schema has not what the section names."""
+        features = {feature.name: feature for feature in schema.feature}
+        named = {f"rules[{index}].feature": rule.feature for index, rule in enumerate(self.rules) if rule.feature}
+        problems = [
+            f"{key}: '{name}' is not a feature of the schema.{choices(name, list(features))}"
+            for key, name in named.items()
+            if name not in features
+        ]
+        lowest = self.min_rows_per_class
+        label = features.get(label_key)
+        if label and max(lowest.train, lowest.eval) and not label.int_domain.is_categorical:
+            problems.append(
+                f"min_rows_per_class: the rows of a class are counted only if the label '{label_key}' has an int_domain "
+                "with is_categorical: true in the schema; else set {train: 0, eval: 0}."
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+
+    def settings(self, label_key: str) -> dict[str, Any]:
+        """Returns what DataGate reads, as JSON values."""
+        return {**self.model_dump(mode="json"), "label": label_key}
