@@ -1,16 +1,27 @@
 """The config of DataGate. Runs at compile time; imports neither TensorFlow nor TFX."""
 
+import os
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
+from components.data_gate import DEFAULT_THRESHOLD
 from pipeline.config_errors import choices
-from pipeline.config_file import Count, Section
+from pipeline.config_file import Count, Number, Section, absolute_path
 
+Distance = Annotated[Number, Field(ge=0, le=1)]
 Severity = Literal["fail", "warn", "ignore"]
 # A comparison with other data has a severity of its own.
-_ANOMALIES = [name for name in anomalies_pb2.AnomalyInfo.Type.keys() if not name.startswith("COMPARATOR_")]
+_ANOMALIES = [
+    name for name in anomalies_pb2.AnomalyInfo.Type.DESCRIPTOR.values_by_name if not name.startswith("COMPARATOR_")
+]
+
+
+def _existing_or_remote_file(path: str) -> str:
+    if "://" not in path and not os.path.isfile(path):
+        raise ValueError(f"there is no local file {path}.")
+    return path
 
 
 def _known_anomaly(name: str) -> str:
@@ -50,6 +61,24 @@ class MinRowsPerClassConfig(Section):
     eval: Count = Field(0, ge=0, description="Of the split that validates and decides.")
 
 
+class DriftConfig(Section):
+    """The rows to train on against those of the version that is served."""
+
+    severity: Severity = Field("warn", description="Of a distance beyond its threshold; `ignore` measures none.")
+    threshold: Distance = Field(
+        DEFAULT_THRESHOLD, description="Largest distance that passes: Jensen-Shannon divergence or L-infinity norm."
+    )
+    thresholds: dict[str, Distance] = Field({}, description="Of some features, by name.")
+
+
+class SkewConfig(DriftConfig):
+    """The rows to train on against logged requests."""
+
+    serving_requests: Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_or_remote_file)] = Field(
+        description="File of them: TFRecord of PredictionLog, .jsonl of REST bodies, or .csv."
+    )
+
+
 class DataGateConfig(Section):
     """What data must be like to be trained on."""
 
@@ -62,10 +91,15 @@ class DataGateConfig(Section):
         MinRowsPerClassConfig(), description="Fewest rows of each class in each split; 0 checks nothing."
     )
 
+    drift: DriftConfig | None = Field(DriftConfig(), description="Comparison with what is served; null for none.")
+    skew: SkewConfig | None = Field(None, description="Comparison with logged requests; null for none.")
+
     def check(self, schema: schema_pb2.Schema, label_key: str) -> None:
         """Raises ValueError, with a line for each problem, if the schema has not what the section names."""
         features = {feature.name: feature for feature in schema.feature}
         named = {f"rules[{index}].feature": rule.feature for index, rule in enumerate(self.rules) if rule.feature}
+        for section, comparison in (("drift", self.drift), ("skew", self.skew)):
+            named |= {f"{section}.thresholds.{name}": name for name in (comparison.thresholds if comparison else ())}
         problems = [
             f"{key}: '{name}' is not a feature of the schema.{choices(name, list(features))}"
             for key, name in named.items()
@@ -75,12 +109,13 @@ class DataGateConfig(Section):
         label = features.get(label_key)
         if label and max(lowest.train, lowest.eval) and not label.int_domain.is_categorical:
             problems.append(
-                f"min_rows_per_class: the rows of a class are counted only if the label '{label_key}' has an int_domain "
-                "with is_categorical: true in the schema; else set {train: 0, eval: 0}."
+                f"min_rows_per_class: the rows of a class are counted only if the label '{label_key}' has "
+                "is_categorical: true in its int_domain of the schema; else set {train: 0, eval: 0}."
             )
         if problems:
             raise ValueError("\n".join(problems))
 
     def settings(self, label_key: str) -> dict[str, Any]:
         """Returns what DataGate reads, as JSON values."""
-        return {**self.model_dump(mode="json"), "label": label_key}
+        settings = self.model_dump(mode="json", exclude={"skew": {"serving_requests"}})  # which is a parameter
+        return {**settings, "label": label_key}

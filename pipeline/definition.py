@@ -6,6 +6,7 @@ from typing import Any
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
+from tfx.types import BaseChannel
 
 from components.baseline.component import create_baseline
 from components.bulk_inferrer.component import create_bulk_inferrer
@@ -79,6 +80,8 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         schema,
         settings=config.data_gate.settings(roles.label),
         class_names=roles.class_names,
+        serving_model_dir=parameters["serving_model_dir"],
+        serving_requests=parameters.get("serving_requests", ""),
     )
 
     transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
@@ -96,7 +99,9 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
     baseline, evaluator = _create_gate(config, parameters, trainer, examples=example_gen)
     evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
-    pusher = _create_pusher(config, parameters, trainer, evaluator, infra_validator, examples=example_gen)
+    pusher = _create_pusher(
+        config, parameters, trainer, evaluator, infra_validator, examples=example_gen, statistics=statistics
+    )
 
     checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
@@ -144,6 +149,7 @@ def _create_pusher(
     infra_validator: BaseComponent,
     *,
     examples: BaseComponent,
+    statistics: BaseChannel,
 ) -> BaseComponent:
     model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
     infra_blessing, serving_model_dir = infra_validator.outputs["blessing"], parameters["serving_model_dir"]
@@ -154,6 +160,7 @@ def _create_pusher(
         blessing,
         infra_blessing=infra_blessing,
         examples=examples.outputs["examples"],
+        statistics=statistics,
         serving_model_dir=serving_model_dir,
         keep_versions=config.pusher.keep_versions,
         force_push=parameters.get("force_push", ""),

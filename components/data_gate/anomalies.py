@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
@@ -16,7 +16,7 @@ _WITHOUT_VALUE = (
 )  # fmt: skip
 _ABOVE = ("FLOAT_TYPE_BIG_FLOAT", "INT_TYPE_BIG_INT")
 _BELOW = ("FLOAT_TYPE_SMALL_FLOAT", "INT_TYPE_SMALL_INT")
-_Feature = statistics_pb2.FeatureNameStatistics
+_Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 _type_name = anomalies_pb2.AnomalyInfo.Type.Name
 
 

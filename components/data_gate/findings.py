@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FAIL, WARN = "fail", "warn"
+FAIL, WARN, IGNORE = "fail", "warn", "ignore"
 
 
 @dataclass(frozen=True)

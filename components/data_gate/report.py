@@ -1,10 +1,11 @@
-"""The report of DataGate, `gate.json`. Runs in DataGate's process and in `sluice run`; imports no TensorFlow."""
+"""The report of DataGate, `gate.json`. Runs in DataGate's process."""
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from components.data_gate.distances import Distance
 from components.data_gate.findings import Finding
 
 
@@ -21,6 +22,23 @@ class SplitCounts:
     classes: dict[str, int] | None = None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The rows to train on beside others.
+
+    Attributes:
+        against: With what they were compared; empty if there is nothing.
+        note: Why nothing was compared.
+        severity: Of a distance beyond its threshold.
+        distances: Of each feature, the largest first.
+    """
+
+    against: str
+    note: str
+    severity: str
+    distances: Sequence[Distance] = ()
+
+
 @dataclass
 class GateReport:
     """All that DataGate found.
@@ -28,10 +46,14 @@ class GateReport:
     Attributes:
         splits: By name.
         findings: In the order in which they are told.
+        drift: With the rows of the version that is served; None if it is turned off.
+        skew: With logged requests; None if there are none to compare with.
     """
 
     splits: dict[str, SplitCounts] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    drift: Comparison | None = None
+    skew: Comparison | None = None
 
     def sentences(self, severity: str) -> list[str]:
         """Returns what there is to say of one severity, a line each: names and values may hold line ends."""

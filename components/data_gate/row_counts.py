@@ -54,8 +54,8 @@ def find_too_few(
     for value, (name, count) in enumerate(zip(class_names, counts or (), strict=False)):
         if count < lowest:
             sentence = (
-                f"'{settings['label']}' in the {split} split: {rows_text(count, num_rows)} of class '{name}' ({value}), "
-                f"fewer than {key}"
+                f"'{settings['label']}' in the {split} split: {rows_text(count, num_rows)} of class '{name}' "
+                f"({value}), fewer than {key}"
             )
             found.append(
                 Finding(FAIL, split, settings["label"], "min_rows_per_class", sentence, value, count, count / num_rows)
