@@ -8,12 +8,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from components.baseline.served import current_version, version_dir
 from components.data_gate import STATISTICS_FILE
 from components.data_gate.distances import find_high, measure_distances
 from components.data_gate.findings import Finding
 from components.data_gate.report import Comparison
 from components.model_manifest import MANIFEST_FILE, ManifestError, is_there, read_companion, read_manifest
-from components.pusher.versions import current_version
 
 
 class DriftError(RuntimeError):
@@ -76,7 +76,7 @@ def served_statistics(serving_model_dir: str) -> ServedStatistics:
     version = current_version(serving_model_dir)
     if version is None:
         return ServedStatistics(None, None, "nothing is served yet")
-    folder = posixpath.join(serving_model_dir, str(version))
+    folder = version_dir(serving_model_dir, version)
     content = None
     try:
         if is_there(posixpath.join(folder, MANIFEST_FILE)):
