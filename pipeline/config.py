@@ -205,7 +205,11 @@ class PipelineConfig(Section):
             **self.evaluator.bounds(),
             "serving_model_dir": deployment.serving_model_dir if deployment else None,
             **({"unlabelled_input_dir": unlabelled_input_dir} if self.bulk_inferrer.input_dir else {}),
-            **({"serving_requests": (deployment or skew).serving_requests} if (skew := self.data_gate.skew) else {}),
+            **(
+                {"serving_requests": deployment.serving_requests if deployment else skew.requests}
+                if (skew := self.data_gate.skew)
+                else {}
+            ),
         }
 
     def feature_roles(self) -> FeatureRoles:

@@ -74,7 +74,7 @@ class DriftConfig(Section):
 class SkewConfig(DriftConfig):
     """The rows to train on against logged requests."""
 
-    serving_requests: Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_or_remote_file)] = Field(
+    requests: Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_or_remote_file)] = Field(
         description="File of them: TFRecord of PredictionLog, .jsonl of REST bodies, or .csv."
     )
 
@@ -117,5 +117,5 @@ class DataGateConfig(Section):
 
     def settings(self, label_key: str) -> dict[str, Any]:
         """Returns what DataGate reads, as JSON values."""
-        settings = self.model_dump(mode="json", exclude={"skew": {"serving_requests"}})  # which is a parameter
+        settings = self.model_dump(mode="json", exclude={"skew": {"requests"}})  # which is a parameter
         return {**settings, "label": label_key}

@@ -74,15 +74,7 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     statistics_gen = create_statistics_gen(examples, schema)
     statistics = statistics_gen.outputs["statistics"]
     example_validator = create_example_validator(statistics, schema)
-    data_gate = create_data_gate(
-        example_validator.outputs["anomalies"],
-        statistics,
-        schema,
-        settings=config.data_gate.settings(roles.label),
-        class_names=roles.class_names,
-        serving_model_dir=parameters["serving_model_dir"],
-        serving_requests=parameters.get("serving_requests", ""),
-    )
+    data_gate = _create_data_gate(config, parameters, example_validator, statistics, schema)
 
     transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
     transform.add_upstream_node(data_gate)
@@ -106,6 +98,24 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
+
+
+def _create_data_gate(
+    config: PipelineConfig,
+    parameters: Mapping[str, Any],
+    example_validator: BaseComponent,
+    statistics: BaseChannel,
+    schema: BaseChannel,
+) -> BaseComponent:
+    return create_data_gate(
+        example_validator.outputs["anomalies"],
+        statistics,
+        schema,
+        settings=config.data_gate.settings(config.label.key),
+        class_names=config.feature_roles().class_names,
+        serving_model_dir=parameters["serving_model_dir"],
+        serving_requests=parameters.get("serving_requests", ""),
+    )
 
 
 def _create_infra_validator(

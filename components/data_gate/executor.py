@@ -48,7 +48,7 @@ def DataGate(
         anomalies_dir = artifact_utils.get_split_uri([anomalies], split)
         found = anomalies_util.load_anomalies_binary(posixpath.join(anomalies_dir, ANOMALIES_FILE))
         _check_split(report, split, found, _load_statistics(statistics, split), curated, gate)
-    _compare(report, _load_statistics(statistics, "train"), curated, gate, serving_model_dir, serving_requests)
+    _compare(report, statistics, curated, gate, serving_model_dir, serving_requests)
     _finish(report, findings)
 
 
@@ -77,7 +77,7 @@ def _check_split(
 
 def _compare(
     report: GateReport,
-    ours: statistics_pb2.DatasetFeatureStatisticsList,
+    statistics: Any,
     schema: schema_pb2.Schema,
     gate: dict[str, Any],
     serving_model_dir: str,
@@ -85,10 +85,12 @@ def _compare(
 ) -> None:
     drift, skew = gate["drift"], gate["skew"]
     if drift and drift["severity"] != IGNORE:
+        ours = _load_statistics(statistics, "train")
         names = [feature.name for feature in schema.feature]
         report.drift, found = compare_with_served(ours, names, serving_model_dir=serving_model_dir, settings=drift)
         report.findings += found
     if skew and skew["severity"] != IGNORE:
+        ours = _load_statistics(statistics, "train")
         report.skew, found = compare_with_requests(
             ours, schema, gate["label"], requests_file=serving_requests, settings=skew
         )
