@@ -75,7 +75,8 @@ def _read_json_lines(file: str) -> Iterator[Request]:
             try:
                 yield Request(f"line {number}", _json_rows(json.loads(line)))
             except (ValueError, RecursionError) as err:
-                reason = "is not JSON" if isinstance(err, json.JSONDecodeError | UnicodeDecodeError) else str(err)
+                is_json = not isinstance(err, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
+                reason = str(err) if is_json else "is not JSON"
                 yield Request(f"line {number}", [], reason)
 
 
@@ -153,6 +154,7 @@ def _logged_rows(log: prediction_log_pb2.PredictionLog) -> list[Row]:
         return _rows_of_columns(arrays)
     if kind == "classify_log":
         request = log.classify_log.request.input
+        context = _example_row(request.example_list_with_context.context.SerializeToString())
         examples = getattr(request, request.WhichOneof("kind") or "example_list").examples
-        return [_example_row(example.SerializeToString()) for example in examples]
+        return [{**context, **_example_row(example.SerializeToString())} for example in examples]
     raise ValueError(f"holds no predict or classify request but {kind or 'nothing'}")

@@ -1,6 +1,7 @@
 """Skew: the rows to train on against logged requests. Runs in DataGate's process."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ class _Requests:
         try:
             values = {name: _number(name, row[name], name in self._integers) for name in self.columns if name in row}
         except ValueError as err:
-            self.problems.append(f"{place} has {err}")
+            self.problems.append(f"{place}: {err}")
             return
         self.num_rows += 1
         for name, column in self.columns.items():
@@ -111,7 +112,8 @@ def _read(requests: _Requests, requests_file: str) -> list[str]:
         requests.add(read_requests(requests_file))
     except (OSError, csv.Error, tf.errors.OpError) as err:
         reason = getattr(err, "strerror", "") or getattr(err, "message", "") or str(err)
-        sentences.append(f"{requests_file} cannot be read: {reason.rstrip('. ')}")
+        reason = re.sub(r"^\{\{.*?\}\} ", "", reason).rstrip(". ")  # TensorFlow's place in its graph
+        sentences.append(f"{requests_file} cannot be read: {reason}")
     if problems := requests.problems:
         more = f" and {len(problems) - _MOST_EXAMPLES} more" if len(problems) > _MOST_EXAMPLES else ""
         sentences.append(f"left out of {requests_file}: {'; '.join(problems[:_MOST_EXAMPLES])}{more}")

@@ -24,7 +24,8 @@ EVERY_OPTION = (
     "vertex.training={machine_type: n1-highmem-8, accelerator: {type: NVIDIA_TESLA_T4, count: 2}, replica_count: 3}",
     "vertex.serving={endpoint_name: gate, image: europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest}",
     "kubeflow={pipeline_root: s3://bucket/runs, input_dir: /mnt/sluice/data, serving_model_dir: /mnt/sluice/models,"
-    " unlabelled_input_dir: /mnt/sluice/unlabelled, serving_requests: /mnt/sluice/requests.jsonl, volumes: [{claim_name: sluice, mount_path: /mnt/sluice}]}",
+    " unlabelled_input_dir: /mnt/sluice/unlabelled, serving_requests: /mnt/sluice/requests.jsonl,"
+    " volumes: [{claim_name: sluice, mount_path: /mnt/sluice}]}",
 )
 
 
