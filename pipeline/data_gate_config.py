@@ -1,6 +1,7 @@
 """The config of DataGate. Runs at compile time; imports neither TensorFlow nor TFX."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -26,8 +27,12 @@ def _existing_or_remote_file(path: str) -> str:
 
 def _known_anomaly(name: str) -> str:
     if name not in _ANOMALIES:
-        raise ValueError(f"'{name}' is not an anomaly.{choices(name.upper(), _ANOMALIES)}")
+        raise ValueError(f"'{name}' is not an anomaly. {_expected(name.upper(), _ANOMALIES)}")
     return name
+
+
+def _expected(name: str, names: Sequence[str]) -> str:
+    return choices(name, names).strip()  # in the line of the problem, as there may be others
 
 
 class RuleConfig(Section):
@@ -101,7 +106,7 @@ class DataGateConfig(Section):
         for section, comparison in (("drift", self.drift), ("skew", self.skew)):
             named |= {f"{section}.thresholds.{name}": name for name in (comparison.thresholds if comparison else ())}
         problems = [
-            f"{key}: '{name}' is not a feature of the schema.{choices(name, list(features))}"
+            f"{key}: '{name}' is not a feature of the schema. {_expected(name, list(features))}"
             for key, name in named.items()
             if name not in features
         ]

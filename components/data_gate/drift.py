@@ -87,5 +87,5 @@ def served_statistics(serving_model_dir: str) -> ServedStatistics:
     except (ManifestError, DecodeError) as err:
         raise DriftError(
             f"the statistics of version {version}, which is served, cannot be compared with: {err} "
-            "Promote or push another version, or set data_gate.drift to null."
+            "Promote another version, or remove this one."
         ) from err

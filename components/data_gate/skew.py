@@ -112,7 +112,7 @@ def _read(requests: _Requests, requests_file: str) -> list[str]:
         requests.add(read_requests(requests_file))
     except (OSError, csv.Error, tf.errors.OpError) as err:
         reason = getattr(err, "strerror", "") or getattr(err, "message", "") or str(err)
-        reason = re.sub(r"^\{\{.*?\}\} ", "", reason).rstrip(". ")  # TensorFlow's place in its graph
+        reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*$", "", reason).rstrip(". ")  # TensorFlow's place in its graph
         sentences.append(f"{requests_file} cannot be read: {reason}")
     if problems := requests.problems:
         more = f" and {len(problems) - _MOST_EXAMPLES} more" if len(problems) > _MOST_EXAMPLES else ""

@@ -214,7 +214,9 @@ def test_damaged_statistics_are_a_clear_error(served):
     ):
         served_statistics(str(served.base))
     file.unlink()
-    with pytest.raises(DriftError, match=rf"{STATISTICS_FILE} is missing\. Promote or push another version, or set"):
+    with pytest.raises(
+        DriftError, match=rf"{STATISTICS_FILE} is missing\. Promote another version, or remove this one\."
+    ):
         served_statistics(str(served.base))
 
 

@@ -247,8 +247,9 @@ def test_csv_lines_that_cannot_be_read_are_left_out_and_named(compare):
         ("r.tfrecord", "", ["r.tfrecord holds no request that can be compared with"]),
         ("r.jsonl", None, ["r.jsonl cannot be read: No such file or directory",
                            "r.jsonl holds no request that can be compared with"]),
-        ("r.tfrecord", "no record at all", ["r.tfrecord cannot be read: corrupted record at 0 (Is this even a TFRecord file?)",
-                                            "r.tfrecord holds no request that can be compared with"]),
+        ("r.tfrecord", "no record at all",
+         ["r.tfrecord cannot be read: corrupted record at 0 (Is this even a TFRecord file?)",
+          "r.tfrecord holds no request that can be compared with"]),
     ],
 )  # fmt: skip
 def test_file_without_requests_is_told(compare, name, content, sentences):
