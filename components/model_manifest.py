@@ -17,6 +17,7 @@ from typing import Any
 
 MANIFEST_FILE = "sluice_manifest.json"
 DIGEST_PROPERTY = "model_digest"  # of the artifacts Model and InfraBlessing
+COMPANIONS = "companions"  # key of a pushed manifest: files beside the model that are not part of it, by name
 _CHUNK_BYTES = 1 << 20
 Manifest = dict[str, Any]
 
@@ -67,7 +68,7 @@ def read_manifest(model_dir: str, expected_digest: str = "") -> Manifest:
     try:
         with open_file(posixpath.join(model_dir, MANIFEST_FILE), "rb") as file:
             manifest = json.loads(file.read())
-        if "saved_model.pb" not in {**manifest["files"]}:
+        if "saved_model.pb" not in {**manifest.get(COMPANIONS, {}), **manifest["files"]}:
             raise ManifestError(f"{MANIFEST_FILE} lists no saved_model.pb.")
         if manifest["digest"] != digest_of(manifest["files"]):
             raise ManifestError(f"{MANIFEST_FILE} is damaged: its digest is not that of its list of files.")
@@ -91,7 +92,42 @@ def check_model(model_dir: str, expected_digest: str) -> Manifest:
     """
     manifest = read_manifest(model_dir, expected_digest)
     compare_files(manifest, make_manifest(model_dir)["files"])
+    check_companions(model_dir, manifest)
     return manifest
+
+
+def check_companions(model_dir: str, manifest: Manifest) -> None:
+    """Raises ManifestError unless every companion of a pushed model is what the Pusher wrote beside it."""
+    for name in manifest.get(COMPANIONS, {}):
+        read_companion(model_dir, manifest, name)
+
+
+def describe_companion(content: bytes) -> dict[str, Any]:
+    """Returns what a manifest says of a companion."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def read_companion(model_dir: str, manifest: Manifest, name: str) -> bytes | None:
+    """Returns a small file that was pushed with a model and is not part of it; None if none of that name was.
+
+    Args:
+        model_dir: Folder of the pushed model, local or remote.
+        manifest: Its manifest.
+        name: Of the file.
+
+    Raises:
+        ManifestError: If it is missing, or not what the Pusher wrote.
+    """
+    if name not in manifest.get(COMPANIONS, {}):
+        return None
+    try:
+        with open_file(posixpath.join(model_dir, name), "rb") as file:
+            content = file.read()
+    except (OSError, _remote_error()) as err:
+        raise ManifestError(f"{name} is missing.") from err
+    if describe_companion(content) != manifest[COMPANIONS][name]:
+        raise ManifestError(f"{name} has changed since the push.")
+    return content
 
 
 def compare_files(manifest: Manifest, found: dict[str, dict[str, Any]]) -> None:
@@ -110,8 +146,18 @@ def compare_files(manifest: Manifest, found: dict[str, dict[str, Any]]) -> None:
 
 
 def list_files(model_dir: str) -> list[str]:
-    """Returns the relative name of every file of a model but its manifest, sorted."""
-    return [name for name in _all_files(model_dir) if name != MANIFEST_FILE]
+    """Returns the relative name of every file of a model, sorted, without its manifest and the companions in it."""
+    others = {MANIFEST_FILE, *_companions(model_dir)}
+    return [name for name in _all_files(model_dir) if name not in others]
+
+
+def _companions(model_dir: str) -> list[str]:
+    """Returns what the manifest lists beside the model; nothing if that is no readable manifest."""
+    try:
+        with open_file(posixpath.join(model_dir, MANIFEST_FILE), "rb") as file:
+            return list(json.loads(file.read()).get(COMPANIONS, {}))
+    except (OSError, _remote_error(), ValueError, AttributeError, TypeError, RecursionError):
+        return []
 
 
 def file_sha256(path: str) -> str:
@@ -141,6 +187,15 @@ def local_copy(model_dir: str) -> Iterator[str]:
 def is_remote(path: str) -> bool:
     """Whether a path is a URI such as `gs://bucket/folder`."""
     return "://" in path
+
+
+def is_there(path: str) -> bool:
+    """Whether there is such a local or remote file."""
+    if is_remote(path):
+        import tensorflow as tf
+
+        return tf.io.gfile.exists(path)
+    return os.path.exists(path)
 
 
 def open_file(path: str, mode: str) -> AbstractContextManager[Any]:

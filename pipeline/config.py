@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from components.example_gen import NEWEST_SPAN
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
+from pipeline.data_gate_config import DataGateConfig
 from pipeline.deployment_config import KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.trainer_config import TrainerConfig
@@ -159,6 +160,7 @@ class PipelineConfig(Section):
     example_gen: ExampleGenConfig
     schema_gen: SchemaGenConfig
     label: LabelConfig
+    data_gate: DataGateConfig = Field(DataGateConfig(), validate_default=True)
     transform: TransformConfig = TransformConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluator: EvaluatorConfig
@@ -191,6 +193,13 @@ class PipelineConfig(Section):
             roles = _feature_roles(schema_gen, label)
             check_rules(evaluator.rules(), load_schema(schema_gen.schema_file), roles.class_names)
         return evaluator
+
+    @field_validator("data_gate")
+    @classmethod
+    def _data_gate_fits_the_schema(cls, data_gate: DataGateConfig, info: ValidationInfo) -> DataGateConfig:
+        if info.data.keys() >= {"schema_gen", "label"}:
+            data_gate.check(load_schema(info.data["schema_gen"].schema_file), info.data["label"].key)
+        return data_gate
 
     @field_validator("beam")
     @classmethod
@@ -228,6 +237,11 @@ class PipelineConfig(Section):
             **self.evaluator.bounds(),
             "serving_model_dir": deployment.serving_model_dir if deployment else None,
             **({"unlabelled_input_dir": unlabelled_input_dir} if self.bulk_inferrer.input_dir else {}),
+            **(
+                {"serving_requests": deployment.serving_requests if deployment else skew.requests}
+                if (skew := self.data_gate.skew)
+                else {}
+            ),
         }
 
     def feature_roles(self) -> FeatureRoles:

@@ -44,12 +44,12 @@ def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
     value = value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 3] + "..."
     name = error["loc"][-1] if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        return f"is not a known key.{_choices(str(name), _known_keys(error['loc'], model))}"
+        return f"is not a known key.{choices(str(name), _known_keys(error['loc'], model))}"
     if error["type"] == "missing":
         return "is missing."
     if error["type"] == "literal_error":
-        choices = re.findall(r"'([^']+)'", error["ctx"]["expected"])
-        return f"{value} is not one of its values.{_choices(str(error['input']), choices)}"
+        expected = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        return f"{value} is not one of its values.{choices(str(error['input']), expected)}"
     if error["type"] in ("model_type", "dict_type"):
         return f"must be a section of 'key: value' lines. Received: {value}."
     if error["type"] == "tuple_type":
@@ -58,10 +58,11 @@ def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
     return f"{message[:1].lower()}{message[1:]}. Received: {value}."
 
 
-def _choices(given: str, choices: Sequence[str]) -> str:
-    matches = difflib.get_close_matches(given.lower(), choices, n=1)
+def choices(given: str, expected: Sequence[str]) -> str:
+    """Returns a line of what is possible, and which of it may have been meant."""
+    matches = difflib.get_close_matches(given, expected, n=1) or difflib.get_close_matches(given.lower(), expected, n=1)
     hint = f" Did you mean '{matches[0]}'?" if matches else ""
-    return f"\nExpected one of: {', '.join(choices)}.{hint}"
+    return f"\nExpected one of: {', '.join(expected)}.{hint}"
 
 
 def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
+from tfx.types import BaseChannel
 
 from components.baseline.component import create_baseline
 from components.bulk_inferrer.component import create_bulk_inferrer
@@ -68,12 +69,12 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         span=parameters.get("span", NEWEST_SPAN),
     )
     examples = example_gen.outputs["examples"]
-    statistics_gen = create_statistics_gen(examples)
-    statistics = statistics_gen.outputs["statistics"]
     schema_gen = create_schema_gen(config.schema_gen.schema_file)
     schema = schema_gen.outputs["schema"]
+    statistics_gen = create_statistics_gen(examples, schema)
+    statistics = statistics_gen.outputs["statistics"]
     example_validator = create_example_validator(statistics, schema)
-    data_gate = create_data_gate(example_validator.outputs["anomalies"], statistics)
+    data_gate = _create_data_gate(config, parameters, example_validator, statistics, schema)
 
     transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
     transform.add_upstream_node(data_gate)
@@ -90,11 +91,31 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
     baseline, evaluator = _create_gate(config, parameters, trainer, examples=example_gen)
     evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
-    pusher = _create_pusher(config, parameters, trainer, evaluator, infra_validator, examples=example_gen)
+    pusher = _create_pusher(
+        config, parameters, trainer, evaluator, infra_validator, examples=example_gen, statistics=statistics
+    )
 
-    checks = [example_gen, statistics_gen, schema_gen, example_validator, data_gate]
+    checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
+
+
+def _create_data_gate(
+    config: PipelineConfig,
+    parameters: Mapping[str, Any],
+    example_validator: BaseComponent,
+    statistics: BaseChannel,
+    schema: BaseChannel,
+) -> BaseComponent:
+    return create_data_gate(
+        example_validator.outputs["anomalies"],
+        statistics,
+        schema,
+        settings=config.data_gate.settings(config.label.key),
+        class_names=config.feature_roles().class_names,
+        serving_model_dir=parameters["serving_model_dir"],
+        serving_requests=parameters.get("serving_requests", ""),
+    )
 
 
 def _create_infra_validator(
@@ -138,6 +159,7 @@ def _create_pusher(
     infra_validator: BaseComponent,
     *,
     examples: BaseComponent,
+    statistics: BaseChannel,
 ) -> BaseComponent:
     model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
     infra_blessing, serving_model_dir = infra_validator.outputs["blessing"], parameters["serving_model_dir"]
@@ -148,6 +170,7 @@ def _create_pusher(
         blessing,
         infra_blessing=infra_blessing,
         examples=examples.outputs["examples"],
+        statistics=statistics,
         serving_model_dir=serving_model_dir,
         keep_versions=config.pusher.keep_versions,
         force_push=parameters.get("force_push", ""),

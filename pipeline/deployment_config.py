@@ -99,6 +99,7 @@ class VertexConfig(_TargetConfig):
     input_dir: GcsUri | None = Field(None, description="Folder of the *.csv files.")
     unlabelled_input_dir: GcsUri | None = Field(None, description="Likewise for `bulk_inferrer.input_dir`.")
     serving_model_dir: GcsUri | None = Field(None, description="Where versions are pushed.")
+    serving_requests: GcsUri | None = Field(None, description="File for `data_gate.skew`.")
     service_account: str | None = Field(
         None, pattern=r"^[^@\s]+@[^@\s]+$", description="E-mail of the account that the tasks run as."
     )
@@ -130,13 +131,14 @@ class KubeflowConfig(_TargetConfig):
         None, pattern="^(/|gs://).", description="Likewise for `bulk_inferrer.input_dir`."
     )
     serving_model_dir: str | None = Field(None, pattern="^(/|gs://).", description="Where versions are pushed.")
+    serving_requests: str | None = Field(None, pattern="^(/|gs://).", description="File for `data_gate.skew`.")
     service_account: str | None = Field(None, min_length=1, description="Kubernetes account that the tasks run as.")
     volumes: tuple[VolumeConfig, ...] = Field((), description="Volumes in every task's container.")
 
     @model_validator(mode="after")
     def _paths_lie_on_volumes(self) -> "KubeflowConfig":
         mounts = tuple(volume.mount_path.rstrip("/") + "/" for volume in self.volumes)
-        for key in ("input_dir", "unlabelled_input_dir", "serving_model_dir"):
+        for key in ("input_dir", "unlabelled_input_dir", "serving_model_dir", "serving_requests"):
             path = getattr(self, key)
             if path and path.startswith("/") and not f"{path}/".startswith(mounts):
                 raise ValueError(f"{key} {path} lies on none of the volumes; containers see no other local folder.")

@@ -34,7 +34,7 @@ from pipeline.vertex import create_vertex_pusher, train_in_custom_job
 
 _ENTRYPOINT = ("python", "-m", "components.kubeflow_entrypoint")
 _SYSTEM_TYPES = {"tfx.Examples": "system.Dataset", "tfx.Model": "system.Model", "tfx.PushedModel": "system.Model"}
-_NEVER_CACHED = ("Baseline", "Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # what is served is no input of a task
+_NEVER_CACHED = ("Baseline", "DataGate", "Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # what is served is no input of a task
 _LONGEST_INPUTS = 100_000
 _LONGEST_BACKOFF_SECS = 3600
 _USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn"}

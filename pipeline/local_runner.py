@@ -22,7 +22,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.utils import path_utils
 
 from components.evaluator.verdict_file import load_verdict
-from components.model_manifest import ManifestError, make_manifest, read_manifest
+from components.model_manifest import ManifestError, check_companions, make_manifest, read_manifest
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
 from pipeline.config import PipelineConfig
@@ -134,7 +134,7 @@ class LocalRun:
 
     def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
         component = pipeline_node.node_info.id
-        if component == "Pusher" and self._push_is_stale():
+        if component == "DataGate" or (component == "Pusher" and self._push_is_stale()):  # both look at what is served
             _disable_cache(pipeline_node)
         info = launcher.Launcher(
             pipeline_node=pipeline_node,
@@ -169,6 +169,7 @@ class LocalRun:
             return True
         newest_dir = str(self._paths.serving_model_dir / str(versions[-1]))
         try:
+            check_companions(newest_dir, read_manifest(newest_dir))
             return make_manifest(newest_dir)["digest"] != read_manifest(model_dir)["digest"]
         except ManifestError:
             return True

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.data_gate import REPORT_FILE
+
 COMPONENTS = (  # ids of the pipeline's components, in the order in which they run
     "ExampleGen",
     "SchemaGen",
@@ -77,6 +79,11 @@ class RunPaths:
     def record_file(self) -> Path:
         """This run's record."""
         return self.root / "reports" / self.pipeline_name / self.run_id / "run.json"
+
+    @property
+    def gate_file(self) -> Path:
+        """DataGate's `gate.json` of a run that it refused; TFX removes what a failed component wrote."""
+        return self.record_file.with_name(REPORT_FILE)
 
     @property
     def log_file(self) -> Path:

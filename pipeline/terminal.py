@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
@@ -23,6 +23,7 @@ _STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red", "skippe
 _MOST_RULES = 20
 _CHANGES = {"absolute_change": "change ", "relative_change": "rel. change "}
 _WITHOUT_SECONDS = ("cached", "skipped", "not run")
+_MEASURES = {"jensen_shannon": "Jensen-Shannon", "l_infinity": "L-infinity"}
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
 
 
@@ -99,6 +100,22 @@ class Terminal:
             row: list[str | Text] = [run.component, Text(run.state, _STATE_STYLES[run.state]), f"{run.seconds:.1f}"]
             row += ["" if run.num_rows is None else str(run.num_rows), *artifacts[:1]]
             table.add_row(*row[: len(table.columns)])
+        self._console.print(table)
+
+    def print_distances(self, distances: Sequence[Mapping[str, Any]]) -> None:
+        """Prints how far features are from others, beside their thresholds."""
+        table = Table("feature", "measure", box=box.SIMPLE_HEAD)
+        table.add_column("distance", justify="right")
+        table.add_column("threshold", justify="right")
+        for each in distances:
+            style = "yellow" if each["value"] > each["threshold"] else ""
+            table.add_row(
+                each["feature"],
+                _MEASURES[each["measure"]],
+                f"{each['value']:.3f}",
+                f"{each['threshold']:g}",
+                style=style,
+            )
         self._console.print(table)
 
     def print_training_trace(

@@ -12,7 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from components.evaluator import EXAMPLE_COUNT
-from components.model_manifest import Manifest, ManifestError, list_files, make_manifest, read_manifest
+from components.model_manifest import (
+    Manifest,
+    ManifestError,
+    check_companions,
+    list_files,
+    make_manifest,
+    read_manifest,
+)
 from components.pusher.versions import (
     ServingPolicy,
     VersionError,
@@ -165,8 +172,9 @@ def _manifest(folder: Path) -> Manifest:
 
 def _state(folder: Path) -> str:
     try:
-        expected = read_manifest(str(folder))["digest"]
-        return "ok" if make_manifest(str(folder))["digest"] == expected else "changed since the push"
+        manifest = read_manifest(str(folder))
+        check_companions(str(folder), manifest)
+        return "ok" if make_manifest(str(folder))["digest"] == manifest["digest"] else "changed since the push"
     except ManifestError as err:
         return str(err)
     except OSError as err:

@@ -13,7 +13,7 @@ _REFUSALS = ("NOT PUSHED", "DATA REFUSED")  # how the tasks that refuse begin th
 
 @component
 def ExitHandler(final_status: Parameter[str], notification: Parameter[str]) -> None:
-    """Reports `final_status`, a PipelineTaskFinalStatus (kfp's pipeline_spec.proto), to those of `notification`; JSON."""
+    """Reports `final_status`, a PipelineTaskFinalStatus (kfp's pipeline_spec.proto), to those of `notification`."""
     status, settings = json.loads(final_status), json.loads(notification)
     event = event_of(status)
     message = {"text": describe_status(status), "event": event, "pipeline": settings["pipeline_name"], **status}

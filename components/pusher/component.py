@@ -23,6 +23,7 @@ class _PusherSpec(standard_component_specs.PusherSpec):
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,
         executor.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        executor.STATISTICS_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
     }
 
 
@@ -39,6 +40,7 @@ def create_pusher(
     *,
     infra_blessing: types.BaseChannel,
     examples: types.BaseChannel,
+    statistics: types.BaseChannel,
     serving_model_dir: str | RuntimeParameter,
     keep_versions: int | None,
     force_push: str = "",
@@ -50,6 +52,7 @@ def create_pusher(
         model_blessing: The ModelBlessing that guards it, with the Evaluator's `verdict.json`.
         infra_blessing: The InfraBlessing that guards it.
         examples: The Examples whose span the manifest tells.
+        statistics: The ExampleStatistics whose train split is pushed too, for later runs to compare with.
         serving_model_dir: Folder of numbered versions, as TF Serving reads it; local or a URI such as `gs://`.
         keep_versions: How many of the newest versions stay; None keeps all.
         force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
@@ -64,6 +67,7 @@ def create_pusher(
             model_blessing=model_blessing,
             infra_blessing=infra_blessing,
             examples=examples,
+            statistics=statistics,
             serving_model_dir=serving_model_dir,
             custom_config=json.dumps(custom_config),
             **({executor.FORCE_PUSH: force_push} if force_push else {}),

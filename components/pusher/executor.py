@@ -10,17 +10,20 @@ from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor as stock
+from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as FEATURE_STATISTICS_FILE
 from tfx.types import artifact_utils, standard_component_specs
 
+from components.data_gate import STATISTICS_FILE
 from components.evaluator.verdict import Verdict
 from components.evaluator.verdict_file import load_verdict
 from components.infra_validator.report import load_report
-from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote, local_copy
+from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote, local_copy, open_file
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.object_store import push_to_object_store
 from components.pusher.push import push_model
 
 EXAMPLES_KEY = "examples"
+STATISTICS_KEY = standard_component_specs.STATISTICS_KEY
 SERVING_MODEL_DIR, RUN_ID, FORCE_PUSH = "serving_model_dir", "run_id", "force_push"  # execution properties
 
 
@@ -61,6 +64,7 @@ class Executor(stock.Executor):
                     facts=facts,
                     keep_versions=json.loads(exec_properties["custom_config"])["keep_versions"],
                     expected_digest=_recorded_digest(input_dict),
+                    companions=_companions(input_dict),
                 )
         except ManifestError as err:
             self._mark_refused(pushed_model, "refused", str(err))
@@ -88,6 +92,15 @@ class Executor(stock.Executor):
 
 def _without_model_blessing(input_dict: dict[str, list[types.Artifact]]) -> dict[str, list[types.Artifact]]:
     return {name: each for name, each in input_dict.items() if name != standard_component_specs.MODEL_BLESSING_KEY}
+
+
+def _companions(input_dict: dict[str, list[types.Artifact]]) -> dict[str, bytes]:
+    """Returns the train split's statistics, with which DataGate compares the rows of later runs."""
+    if STATISTICS_KEY not in input_dict:
+        return {}
+    folder = artifact_utils.get_split_uri(input_dict[STATISTICS_KEY], "train")
+    with open_file(f"{folder}/{FEATURE_STATISTICS_FILE}", "rb") as file:
+        return {STATISTICS_FILE: file.read()}
 
 
 def _refusal(input_dict: dict[str, list[types.Artifact]], verdict: Verdict) -> str:

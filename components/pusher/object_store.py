@@ -16,6 +16,7 @@ import tensorflow as tf
 from components.model_manifest import (
     Manifest,
     ManifestError,
+    check_companions,
     check_model,
     compare_files,
     file_sha256,
@@ -23,7 +24,7 @@ from components.model_manifest import (
     read_manifest,
     write_manifest,
 )
-from components.pusher.push import Push, PushError
+from components.pusher.push import Push, PushError, pushed_manifest
 from components.pusher.versions import MODELS_CONFIG_FILE, ServingPolicy, VersionError, parse_policy
 
 _MODEL_FILE = "saved_model.pb"
@@ -37,6 +38,7 @@ def push_to_object_store(
     base_uri: str,
     *,
     facts: Mapping[str, Any],
+    companions: Mapping[str, bytes] | None = None,
     keep_versions: int | None = None,
     expected_digest: str = "",
 ) -> Push:
@@ -50,7 +52,7 @@ def push_to_object_store(
             return Push(versions[-1], is_new=False)
         version, claim = _claim_version(base_uri)
         try:
-            _upload(model_dir, posixpath.join(base_uri, str(version)), manifest, facts)
+            _upload(model_dir, posixpath.join(base_uri, str(version)), manifest, facts, companions or {})
         finally:
             gfile.remove(claim)
         removed = _old_versions(base_uri, keep_versions) if keep_versions else []
@@ -63,17 +65,25 @@ def push_to_object_store(
         raise PushError(f"cannot push to {base_uri}: {err}") from err
 
 
-def _upload(model_dir: str, target: str, manifest: Manifest, facts: Mapping[str, Any]) -> None:
+def _upload(
+    model_dir: str, target: str, manifest: Manifest, facts: Mapping[str, Any], companions: Mapping[str, bytes]
+) -> None:
+    pushed = pushed_manifest(manifest, facts, companions)
     try:
+        gfile.makedirs(target)
+        for name, content in companions.items():
+            with gfile.GFile(posixpath.join(target, name), "wb") as file:
+                file.write(content)
         for name in sorted(manifest["files"], key=lambda name: name == _MODEL_FILE):
             if name == _MODEL_FILE:
-                write_manifest(target, {**facts, **manifest})
+                write_manifest(target, pushed)
             path = posixpath.join(target, name)
             gfile.makedirs(posixpath.dirname(path))
             gfile.copy(posixpath.join(model_dir, name), path, overwrite=True)
             if file_sha256(path) != manifest["files"][name]["sha256"]:
                 raise ManifestError(f"{name} did not arrive as it was sent.")
         compare_files(manifest, make_manifest(target)["files"])
+        check_companions(target, pushed)
     except BaseException:
         _remove_version(*posixpath.split(target))
         raise

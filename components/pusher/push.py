@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from components.model_manifest import (
+    COMPANIONS,
     Manifest,
     ManifestError,
+    check_companions,
     compare_files,
+    describe_companion,
     list_files,
     make_manifest,
     read_manifest,
@@ -65,6 +68,7 @@ def push_model(
     base_dir: str,
     *,
     facts: Mapping[str, Any],
+    companions: Mapping[str, bytes] | None = None,
     keep_versions: int | None = None,
     expected_digest: str = "",
 ) -> Push:
@@ -74,6 +78,7 @@ def push_model(
         model_dir: Local folder of the model, with its manifest.
         base_dir: Local folder of numbered versions.
         facts: What the pushed manifest tells beside the files, by name.
+        companions: Small files by name that are pushed with the model and are no part of it.
         keep_versions: How many of the newest versions stay; None keeps all. Served and labelled ones always stay.
         expected_digest: Of the model, by the metadata of its artifact; empty where nothing recorded it.
 
@@ -89,7 +94,7 @@ def push_model(
             _sweep(base)
             manifest = _expected_manifest(model_dir, expected_digest)
             newest = _newest_version_of(base, manifest)
-            version = _push(Path(model_dir), base, manifest, facts) if newest is None else newest
+            version = _push(Path(model_dir), base, manifest, facts, companions or {}) if newest is None else newest
             write_first_policy(base)
             if newest is not None:
                 return Push(newest, is_new=False)
@@ -114,19 +119,25 @@ def _newest_version_of(base: Path, manifest: Manifest) -> int | None:
         return None
     newest = str(base / str(versions[-1]))
     try:
-        same = read_manifest(newest)["digest"] == manifest["digest"]
+        pushed = read_manifest(newest)
+        same = pushed["digest"] == manifest["digest"]
+        check_companions(newest, pushed)
         return versions[-1] if same and make_manifest(newest)["digest"] == manifest["digest"] else None
     except ManifestError:  # pushed by another tool
         return None
 
 
-def _push(model_dir: Path, base: Path, manifest: Manifest, facts: Mapping[str, Any]) -> int:
+def _push(
+    model_dir: Path, base: Path, manifest: Manifest, facts: Mapping[str, Any], companions: Mapping[str, bytes]
+) -> int:
     staging = base / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
     try:
         staging.mkdir()
         found = {name: _copy(model_dir / name, staging / name) for name in manifest["files"]}
         compare_files(manifest, found)
-        write_manifest(str(staging), {**facts, **manifest})
+        for name, content in companions.items():
+            (staging / name).write_bytes(content)
+        write_manifest(str(staging), pushed_manifest(manifest, facts, companions))
         for folder, _, files in os.walk(staging):
             for file in files:
                 _sync(os.path.join(folder, file))
@@ -139,6 +150,12 @@ def _push(model_dir: Path, base: Path, manifest: Manifest, facts: Mapping[str, A
         raise
     _sync(base)
     return version
+
+
+def pushed_manifest(manifest: Manifest, facts: Mapping[str, Any], companions: Mapping[str, bytes]) -> Manifest:
+    """Returns the manifest of a pushed model: the Trainer's, the facts and what is said of the companions."""
+    described = {name: describe_companion(content) for name, content in companions.items()}
+    return {**facts, COMPANIONS: described, **manifest}
 
 
 def _copy(source: Path, target: Path) -> dict[str, Any]:

@@ -16,13 +16,16 @@ EVERY_OPTION = (
     "vertex.input_dir=gs://bucket/data",
     "vertex.unlabelled_input_dir=gs://bucket/unlabelled",
     "vertex.serving_model_dir=gs://bucket/models",
+    "data_gate.skew={requests: gs://bucket/requests.jsonl, severity: fail, thresholds: {ph: 0.2}}",
+    "vertex.serving_requests=gs://bucket/requests.jsonl",
     "vertex.service_account=runner@my-project.iam.gserviceaccount.com",
     "vertex.network=projects/1/global/networks/vpc",
     "vertex.kms_key=projects/p/locations/l/keyRings/r/cryptoKeys/k",
     "vertex.training={machine_type: n1-highmem-8, accelerator: {type: NVIDIA_TESLA_T4, count: 2}, replica_count: 3}",
     "vertex.serving={endpoint_name: gate, image: europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest}",
     "kubeflow={pipeline_root: s3://bucket/runs, input_dir: /mnt/sluice/data, serving_model_dir: /mnt/sluice/models,"
-    " unlabelled_input_dir: /mnt/sluice/unlabelled, volumes: [{claim_name: sluice, mount_path: /mnt/sluice}]}",
+    " unlabelled_input_dir: /mnt/sluice/unlabelled, serving_requests: /mnt/sluice/requests.jsonl,"
+    " volumes: [{claim_name: sluice, mount_path: /mnt/sluice}]}",
 )
 
 

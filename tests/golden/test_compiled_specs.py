@@ -100,7 +100,8 @@ def test_only_what_the_key_of_a_cache_describes_is_cached(compiled, target):
     pipeline = compiled[f"{target}-every-option"]
     tasks = pipeline.spec["components"]["tfx-dag"]["dag"]["tasks"]
     uncached = {name for name, each in tasks.items() if not each["cachingOptions"].get("enableCache")}
-    assert uncached == {"Baseline", "Trainer", "Pusher", *(EXAMPLE_GENS if target == "kubeflow" else ["VertexPusher"])}
+    of_the_target = EXAMPLE_GENS if target == "kubeflow" else ["VertexPusher"]
+    assert uncached == {"Baseline", "DataGate", "Trainer", "Pusher", *of_the_target}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,6 +132,7 @@ def test_runtime_parameters_have_the_values_of_the_config(compiled, target):
         "input_dir": f"{folder}/data",
         "unlabelled_input_dir": f"{folder}/unlabelled",
         "serving_model_dir": f"{folder}/models",
+        "serving_requests": f"{folder}/requests.jsonl",
         "span": -1,
         "num_epochs": 5,
         "learning_rate": 0.01,

@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from components.model_manifest import make_manifest, read_manifest
+from components.model_manifest import check_companions, make_manifest, read_manifest
 from components.pusher.push import push_model
 from components.pusher.versions import list_versions, served_versions
 
@@ -22,7 +22,9 @@ _MODULES = ("posix", "_io", "fcntl")
 
 
 def push(name):
-    return push_model(str(folder / name), str(base), facts={"run_id": name}, keep_versions=1)
+    return push_model(
+        str(folder / name), str(base), facts={"run_id": name}, companions={"rows.pb": b"rows"}, keep_versions=1
+    )
 
 
 def reset():
@@ -71,6 +73,8 @@ while True:
     for version in versions:  # each is whole
         manifest = read_manifest(str(base / str(version)))
         check(make_manifest(str(base / str(version)))["digest"] == manifest["digest"], "incomplete", point, version)
+        check_companions(str(base / str(version)), manifest)
+        check(manifest["companions"].keys() == {"rows.pb"}, "without its companion", point, version)
         found.append(manifest["digest"])
     newest = dict(zip(versions, found, strict=True))[max(versions)]
     check(newest in (digest["old"], digest["new"]), "neither state", point)

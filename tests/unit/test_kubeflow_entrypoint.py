@@ -85,17 +85,19 @@ def test_artifacts_without_a_type_or_unknown_to_the_component_are_no_hindrance(t
     flags = ("--local_artifacts", f"--outputs_spec={json.dumps(spec)}")
     code, output = run(tmp_path, SCHEMA_GEN, *flags, parameters={"schema_text": ""}, outputs=outputs)
     assert (code, list(output["artifacts"])) == (0, ["schema"])
+    findings_spec = {"artifacts": {"findings": {"artifactType": {"instanceSchema": "title: tfx.ExampleAnomalies\n"}}}}
     code, _ = run(
         tmp_path,
         "components.data_gate.executor.DataGate_Executor",
-        *("--local_artifacts", "--outputs_spec={}"),
-        parameters={"source_digest": ""},
+        *("--local_artifacts", f"--outputs_spec={json.dumps(findings_spec)}"),
+        parameters={"settings": '{"drift": null, "skew": null}', "serving_model_dir": ""},
         inputs={
             "anomalies": {"artifacts": [{"uri": "minio://b/a", "type": {"instanceSchema": ""}, "metadata": NO_SPLITS}]},
             "statistics": artifact_list("minio://b/statistics", "Dataset", **NO_SPLITS),
+            "schema": artifact_list("minio://b/schema", "Dataset"),
         },
-        outputs={},
-        types={"anomalies": "tfx.ExampleAnomalies", "statistics": "tfx.ExampleStatistics"},
+        outputs={"findings": artifact_list("minio://b/findings", "tfx.ExampleAnomalies")},
+        types={"anomalies": "tfx.ExampleAnomalies", "statistics": "tfx.ExampleStatistics", "schema": "tfx.Schema"},
     )
     assert code == 0
 

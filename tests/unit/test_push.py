@@ -1,5 +1,6 @@
 """What a push leaves behind, whatever happens to it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ import tensorflow as tf
 from components.model_manifest import (
     MANIFEST_FILE,
     ManifestError,
+    check_model,
+    list_files,
     local_copy,
     make_manifest,
     read_manifest,
@@ -21,6 +24,7 @@ from components.model_manifest import (
 )
 from components.pusher.push import PushError, push_model
 from components.pusher.versions import assign_label, list_versions, locked, served_versions
+from pipeline.versions_command import print_versions
 
 CRASH_DRIVER = Path(__file__).parent / "crash_driver.py"
 
@@ -66,6 +70,43 @@ def test_same_model_is_pushed_again_once_its_version_is_damaged(make_model, tmp_
     first = push(make_model(), tmp_path / "base").version
     (tmp_path / "base" / str(first) / "saved_model.pb").write_text("damage")
     assert push(tmp_path / "model", tmp_path / "base").is_new
+
+
+def test_companions_are_pushed_beside_the_model_and_are_no_part_of_it(make_model, tmp_path):
+    model = make_model()
+    version = push(model, tmp_path / "base", companions={"rows.pb": b"rows"}).version
+    pushed = tmp_path / "base" / str(version)
+    assert (pushed / "rows.pb").read_bytes() == b"rows"
+    manifest = check_model(str(pushed), read_manifest(str(model))["digest"])
+    assert manifest["companions"] == {"rows.pb": {"bytes": 4, "sha256": hashlib.sha256(b"rows").hexdigest()}}
+    assert "rows.pb" not in list_files(str(pushed))
+    assert not push(model, tmp_path / "base", companions={"rows.pb": b"other"}).is_new
+
+
+@pytest.mark.parametrize(
+    ("damage", "state"),
+    [
+        (lambda folder: (folder / "rows.pb").write_text("other"), "rows.pb has changed since the push."),
+        (lambda folder: (folder / "rows.pb").unlink(), "rows.pb is missing."),
+        (lambda folder: (folder / "more.pb").write_text("unlisted"), "changed since the push"),
+    ],
+)
+def test_version_with_a_damaged_companion_is_damaged(damage, state, make_model, tmp_path, capsys):
+    model = make_model()
+    version = push(model, tmp_path / "base", companions={"rows.pb": b"rows"}).version
+    assert print_versions(tmp_path / "base", verify=True)
+    assert " ok " in capsys.readouterr().out
+    damage(tmp_path / "base" / str(version))
+    assert not print_versions(tmp_path / "base", verify=True)
+    assert state in capsys.readouterr().out
+    assert push(model, tmp_path / "base").is_new
+
+
+def test_manifest_whose_companions_are_no_mapping_is_damaged(make_model, tmp_path):
+    pushed = tmp_path / "base" / str(push(make_model(), tmp_path / "base").version)
+    write_manifest(str(pushed), {**read_manifest(str(pushed)), "companions": ["rows.pb"]})
+    with pytest.raises(ManifestError, match=rf"{MANIFEST_FILE} is damaged"):
+        read_manifest(str(pushed))
 
 
 def test_model_of_before_the_newest_is_pushed_again(make_model, tmp_path):
