@@ -68,7 +68,7 @@ def test_byte_that_flipped_after_evaluation_is_refused(served):
     assert (candidate.exit_code, again.exit_code) == (0, 0)
     flip_a_byte(model_dir(candidate) / "variables" / "variables.data-00000-of-00001")
     result = run(*arguments)
-    assert result.executed == {"Pusher"}
+    assert result.executed == {"DataGate", "Pusher"}
     assert result.exit_code == 5, result.stdout
     reason = "variables/variables.data-00000-of-00001 has changed since the Trainer wrote it."
     assert result.last_line == f"NOT PUSHED: {reason}; serving stays on version {again.versions[-1]}"

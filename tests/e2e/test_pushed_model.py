@@ -125,7 +125,7 @@ def test_transform_features_scales_to_0_1_and_keeps_the_label(answers, loader, r
 def test_stock_pusher_pushes_the_same_files(sluice, reference):
     result = sluice("--set", "pusher.executor=stock")
     assert result.exit_code == 0, result.stdout
-    assert result.executed == {"Pusher"}
+    assert result.executed == {"DataGate", "Pusher"}
     base = sluice.root / "serving_model" / "reference"
     (new,) = {*result.versions} - {*reference.versions}
     assert model_files(base / str(new)) == model_files(base / str(reference.versions[0]))

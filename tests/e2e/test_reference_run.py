@@ -66,11 +66,11 @@ def test_another_run_trains_to_the_same_figures(reference, sluice, tmp_path):
 def test_unchanged_run_executes_nothing_and_says_how_long_both_took(reference, sluice):
     again = sluice()
     assert again.exit_code == 0
-    assert again.executed == set()
+    assert again.executed == {"DataGate"}  # which looks at what is served
     assert again.last_line.startswith(f"NOTHING TO DO: serving stays on version {reference.versions[0]} (accuracy")
     assert again.versions == reference.versions
     assert re.search(
-        r"s; components executed: 0, cached: 11 \(the last run that executed all took \d+\.\d s\)", again.stdout
+        r"s; components executed: 1, cached: 10 \(the last run that executed all took \d+\.\d s\)", again.stdout
     )
 
 
@@ -78,12 +78,12 @@ def test_refused_model_is_not_pushed(reference, sluice):
     before = sluice().versions
     refused = sluice("--set", "evaluator.thresholds[0].lower_bound=0.999")
     assert refused.exit_code == 3
-    assert refused.executed == {"Evaluator", "Pusher"}
+    assert refused.executed == {"DataGate", "Evaluator", "Pusher"}
     assert refused.versions == before
     pattern = rf"NOT PUSHED: accuracy 0\.9\d\d < 0\.999 on \d+ eval rows; serving stays on version {before[-1]}"
     assert re.fullmatch(pattern, refused.last_line)
     again = sluice("--set", "evaluator.thresholds[0].lower_bound=0.999")
-    assert (again.exit_code, again.executed) == (3, set())
+    assert (again.exit_code, again.executed) == (3, {"DataGate"})
 
 
 def test_linear_model_does_not_reach_the_bound(reference, sluice):
@@ -111,14 +111,17 @@ def drop_column(column):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit_cell("rainfall_mm", "nan"), r"'rainfall_mm' in the \w+ split .*: 1 time NaN\. .* NaN values"),
-        (edit_cell("ph", "inf"), r"'ph' in the \w+ split .*(Inf|inf)"),
-        (edit_cell("ph", "99.0"), r"'ph' in the \w+ split .*99"),
-        (edit_cell("ph", ""), r"'ph' in the \w+ split .*: 1 time without a value\. "),
-        (edit_cell("ph", "sour"), r"'ph' in the \w+ split .*FLOAT but got STRING"),
-        (edit_cell("gate_action", ""), r"'gate_action' in the \w+ split .*: 1 time without a value\. "),
-        (edit_cell("gate_action", "7"), r"'gate_action' in the \w+ split .*: 7"),
-        (drop_column("ph"), r"'ph' in the \w+ split .*: Column is completely missing"),
+        (
+            edit_cell("rainfall_mm", "nan"),
+            r"'rainfall_mm' in the \w+ split: 1 of \d+ rows \(0\.\d+%\) NaN\. .* NaN values",
+        ),
+        (edit_cell("ph", "inf"), r"'ph' in the \w+ split: .*(Inf|inf)"),
+        (edit_cell("ph", "99.0"), r"'ph' in the \w+ split: .*99"),
+        (edit_cell("ph", ""), r"'ph' in the \w+ split: 1 of \d+ rows .* without a value\. "),
+        (edit_cell("ph", "sour"), r"'ph' in the \w+ split: .*FLOAT but got STRING"),
+        (edit_cell("gate_action", ""), r"'gate_action' in the \w+ split: 1 of \d+ rows .* without a value\. "),
+        (edit_cell("gate_action", "7"), r"'gate_action' in the \w+ split: 1 of \d+ rows .* up to 7"),
+        (drop_column("ph"), r"'ph' in the \w+ split: .*: Column is completely missing"),
         (lambda lines: lines[:1], "there are no rows in the train split"),
     ],
     ids=[
@@ -144,7 +147,7 @@ def test_bad_data_are_refused_before_anything_is_trained(reference, sluice, edit
 
 
 def test_from_executes_a_component_and_what_depends_on_it(reference, sluice):
-    assert sluice("--from", "Evaluator").executed == {"Evaluator", "Pusher"}
+    assert sluice("--from", "Evaluator").executed == {"DataGate", "Evaluator", "Pusher"}
 
 
 def test_run_on_a_terminal_shows_no_more_than_on_a_pipe(reference, sluice):
@@ -172,7 +175,7 @@ def test_push_that_is_no_longer_served_is_done_again(reference, sluice):
     again = sluice()
     shutil.rmtree(served)
     away.rename(served)
-    assert again.executed == {"Pusher"}
+    assert again.executed == {"DataGate", "Pusher"}
     assert len(again.versions) == 1
     assert again.last_line.startswith("PUSHED: ")
 
