@@ -21,7 +21,6 @@ _STATE_STYLES = {"done": "green", "cached": "dim", "failed": "bold red", "skippe
     HELD: "green", BROKEN: "bold red", NOT_JUDGED: "dim",
 }  # fmt: skip
 _MOST_RULES = 20
-_CHANGES = {"absolute_change": "change ", "relative_change": "rel. change "}
 _WITHOUT_SECONDS = ("cached", "skipped", "not run")
 _MEASURES = {"jensen_shannon": "Jensen-Shannon", "l_infinity": "L-infinity"}
 _VERDICT_STYLES = {ExitCode.PUSHED: "bold green"}
@@ -175,13 +174,13 @@ def _figure_order(name: str) -> tuple[bool, bool, str]:
 
 def _rule_row(each: Judgement) -> list[str | Text]:
     rule, sign = each.rule, "+" if each.rule.is_change else ""
-    bound = f"{rule.value:+.6g}" if sign else f"{rule.value:g}"
+    bound = f"{rule.value:{sign}.6g}" if rule.bound != "relative_change" else f"{100 * rule.value:+.6g}%"
     ends = " to ".join(f"{end:{sign}.3f}" for end in each.interval or ())
     return [
         f"{rule.score}{f', {each.place}' * bool(each.where)}",
         "" if each.value is None else f"{each.value:.4f}",
         f"{percentage(rule.confidence)}: {ends}" if ends else "",
-        f"{_CHANGES.get(rule.bound, '')}{rule.comparison} {bound}",
+        f"{'change ' * rule.is_change}{rule.comparison} {bound}",
         str(each.num_rows),
         "" if each.baseline is None else f"{each.baseline:.4f}",
         Text(each.state, _STATE_STYLES[each.state]),

@@ -33,6 +33,7 @@ from components.pusher.versions import rollback as roll_back
 from pipeline.cli_options import destination_options
 from pipeline.run_record import ExitCode
 
+_MOST_METRICS = 4
 _PIPE_WIDTH = 140
 
 
@@ -133,7 +134,8 @@ def print_versions(base_dir: Path, *, verify: bool) -> bool:
     if not versions:
         raise VersionError(f"nothing was pushed to {base_dir} yet.")
     manifests = {version: _manifest(base_dir / str(version)) for version in reversed(versions)}
-    metrics = sorted({name for manifest in manifests.values() for name in manifest["metrics"]} - {EXAMPLE_COUNT})
+    found = {name for manifest in manifests.values() for name in manifest["metrics"]} - {EXAMPLE_COUNT}
+    metrics = sorted(found, key=lambda name: (name not in ("accuracy", "loss"), name))[:_MOST_METRICS]
     table = Table("version", "pushed", "served", "labels", box=box.SIMPLE_HEAD)
     for name in metrics:
         table.add_column(name.replace("_", " "), justify="right")
@@ -142,10 +144,11 @@ def print_versions(base_dir: Path, *, verify: bool) -> bool:
     states = {version: _state(base_dir / str(version)) if verify else "" for version in versions}
     for version, manifest in manifests.items():
         folder = base_dir / str(version)
-        labels = ", ".join(sorted(label for label, labelled in policy.labels.items() if labelled == version))
+        labels = sorted(label for label, labelled in policy.labels.items() if labelled == version)
+        marks = ", ".join([*labels, *["forced"] * ("forced" in manifest)])
         figures = [f"{manifest['metrics'][name]:.4g}" if name in manifest["metrics"] else "" for name in metrics]
         facts = [manifest["span"], manifest["digest"][:12], _run(manifest["run_id"]), _kib(folder)]
-        row = [str(version), _pushed_at(folder), "yes" * (version in served), labels, *figures, *facts]
+        row = [str(version), _pushed_at(folder), "yes" * (version in served), marks, *figures, *facts]
         table.add_row(*row, *[states[version]] * verify)
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(width=width, highlight=False, markup=False).print(table)

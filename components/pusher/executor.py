@@ -6,6 +6,7 @@ The stock Pusher copies into the live folder, names versions by the second, and 
 import dataclasses
 import json
 import logging
+import math
 from typing import Any
 
 from tfx import types
@@ -85,7 +86,7 @@ class Executor(stock.Executor):
         return {
             "run_id": run_id or self._context.pipeline_run_id or "",
             "span": examples.get_int_custom_property("span") or examples.span,  # where TFX's driver puts it
-            "metrics": verdict.metrics,
+            "metrics": {name: value for name, value in verdict.metrics.items() if math.isfinite(value)},
             "baseline": dataclasses.asdict(verdict.baseline),
         }
 
