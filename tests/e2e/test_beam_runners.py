@@ -63,13 +63,20 @@ def worker_pool(start):
 @pytest.fixture
 def examples(reference):
     artifact = standard_artifacts.Examples()
-    artifact.uri = reference.record["components"][0]["outputs"]["examples"]
+    artifact.uri = output_of(reference, "ExampleGen", "examples")
     artifact.split_names = artifact_utils.encode_split_names(SPLITS)
     return artifact
 
 
 @pytest.fixture
-def statistics_on(examples, tmp_path):
+def schema(reference):
+    artifact = standard_artifacts.Schema()
+    artifact.uri = output_of(reference, "SchemaGen", "schema")
+    return artifact
+
+
+@pytest.fixture
+def statistics_on(examples, schema, tmp_path):
     """Computes statistics with the arguments of a runner, by split."""
 
     def run(section, make_pipeline=None):
@@ -83,7 +90,7 @@ def statistics_on(examples, tmp_path):
             unique_id="1",
             make_beam_pipeline_fn=make_pipeline and (lambda: make_pipeline(args)),
         )
-        StatisticsGen(context).Do({"examples": [examples]}, {"statistics": [statistics]}, {})
+        StatisticsGen(context).Do({"examples": [examples], "schema": [schema]}, {"statistics": [statistics]}, {})
         return None if make_pipeline else read_statistics(statistics.uri)
 
     return run
@@ -94,8 +101,12 @@ def read_statistics(folder):
 
 
 def statistics_of(result):
-    (run,) = (run for run in result.record["components"] if run["component"] == "StatisticsGen")
-    return read_statistics(run["outputs"]["statistics"])
+    return read_statistics(output_of(result, "StatisticsGen", "statistics"))
+
+
+def output_of(result, component, name):
+    (run,) = (run for run in result.record["components"] if run["component"] == component)
+    return run["outputs"][name]
 
 
 @pytest.mark.parametrize("runner", ["flink", "spark"])
