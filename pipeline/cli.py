@@ -95,6 +95,11 @@ def run(
     except OSError as err:
         click.echo(f"FAILED: {err}", err=True)
         sys.exit(ExitCode.FAILED)
+    if exit_code is ExitCode.INTERRUPTED:
+        # Worker threads of a Beam pipeline that was interrupted may never end, and the interpreter would wait for them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
     sys.exit(exit_code)
 
 
