@@ -228,7 +228,7 @@ def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, termin
         if run and (refusals := _infra_refusals(run, terminal)):  # so that Evaluator could not load the model either
             return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
     where = run.components[-1].component if run and run.components else "before the first component"
-    message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE]
+    message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE].rstrip(". ")
     pushed = f"; pushed before that: {shown(run.output_dir('Pusher', 'pushed_model'))}" if _has_pushed(run) else ""
     return ExitCode.FAILED, f"FAILED: {where}: {message}{pushed or f'; {_serving(paths)}'}"
 
