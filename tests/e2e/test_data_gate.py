@@ -47,8 +47,12 @@ EDITS = {
         r"'gate_action' in the \w+ split: 1 of \d+ .* up to 7",
     ),
 }
-# What comes after the gate, where there is one: Transform takes no rows without a column, the Trainer no label 7.
-AFTER_THE_GATE = {"SCHEMA_MISSING_COLUMN": "Transform", "INT_TYPE_BIG_INT": "Trainer"}
+# Who stops the run behind the gate: Transform takes no rows without a column, the Trainer neither NaN nor label 7.
+AFTER_THE_GATE = {
+    "FLOAT_TYPE_HAS_NAN": "Trainer",
+    "SCHEMA_MISSING_COLUMN": "Transform",
+    "INT_TYPE_BIG_INT": "Trainer",
+}
 
 
 def gate_report(run):
