@@ -55,7 +55,7 @@ def compare_with_served(
         VersionError: If `models.config` cannot be read.
     """
     served = served_statistics(serving_model_dir)
-    against = f"version {served.version}" if served.version else ""
+    against = "" if served.version is None else f"version {served.version}"
     if served.statistics is None:
         return Comparison(against, served.note, settings["severity"]), []
     distances = measure_distances(ours, served.statistics, names, comparison="drift", settings=settings)

@@ -47,7 +47,7 @@ EDITS = {
         r"'gate_action' in the \w+ split: 1 of \d+ .* up to 7",
     ),
 }
-# Who stops the run where the gate does not: Transform takes no rows without a column, the Trainer no label 7 and no NaN.
+# Who stops the run where the gate does not: Transform takes no rows without a column, the Trainer no label 7, no NaN.
 AFTER_THE_GATE = {
     "FLOAT_TYPE_HAS_NAN": "Trainer",
     "SCHEMA_MISSING_COLUMN": "Transform",

@@ -191,6 +191,12 @@ def test_promoted_version_is_the_one_to_compare_with(served):
     assert (comparison.against, found) == (f"version {first}", [])
 
 
+def test_version_0_is_a_version(served):
+    (served.base / str(served("model", np.arange(100.0)))).rename(served.base / "0")
+    comparison, _ = compare(served.base, np.arange(100.0))
+    assert (comparison.against, len(comparison.distances)) == ("version 0", 1)
+
+
 def test_nothing_served_is_no_error(tmp_path):
     comparison, found = compare(tmp_path / "models", [1.0])
     assert (comparison.against, comparison.note, found) == ("", "nothing is served yet", [])
