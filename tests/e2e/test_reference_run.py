@@ -23,7 +23,8 @@ def test_reference_run_pushes_one_version(reference):
     assert set(reference.states.values()) == {"done"}
     assert tuple(reference.states) == COMPONENTS
     (version,) = reference.versions
-    pattern = rf"PUSHED: accuracy 0\.9\d\d \(95%: \S+ to \S+\) >= 0\.900, loss 0\.\d+ <= 0\.350 on \d+ eval rows; .*/{version}"
+    accuracy = r"accuracy 0\.9\d\d \(95%: 0\.9\d\d to 0\.9\d\d\) >= 0\.900"
+    pattern = rf"PUSHED: {accuracy}, loss 0\.\d+ <= 0\.350 on \d+ eval rows; .*/{version}"
     assert re.fullmatch(pattern, reference.last_line)
 
 

@@ -105,11 +105,15 @@ def test_refused_model_fails_the_run_and_the_webhook_hears_of_it(rehearse, data_
     code, output, record, _ = rehearse("kubeflow", *values, *bound, overrides=[f"notification.webhook_url={url}"])
     assert code == 1
     assert {name for name, state in record["states"].items() if state != "succeeded"} == {"Pusher"}
-    assert "FAILED: tfx-dag/Pusher: exited with 3: ERROR:root:NOT PUSHED: accuracy 0.954 < 0.999" in output
+    assert (
+        "FAILED: tfx-dag/Pusher: exited with 3: ERROR:root:NOT PUSHED: accuracy 0.954 (95%: 0.925 to 0.972) < 0.999"
+        in output
+    )
     assert list_versions(tmp_path / "models") == []
     (message,) = received
     assert message["state"] == "FAILED"
-    assert "NOT PUSHED: accuracy 0.954 < 0.999 on 325 eval rows" in message["text"]
+    assert "NOT PUSHED: accuracy 0.954 (95%: 0.925 to 0.972) < 0.999 on 325 eval rows" in message["text"]
+    assert (message["event"], message["pipeline"]) == ("refused", "reference")
 
 
 def test_refused_data_stops_the_run_after_its_retries(rehearse, edited_csv, tmp_path):
@@ -122,7 +126,7 @@ def test_refused_data_stops_the_run_after_its_retries(rehearse, edited_csv, tmp_
     attempts = {task["name"].rpartition("/")[2]: task["attempts"] for task in record["tasks"]}
     assert attempts["DataGate"] == 2
     assert {name for name, state in record["states"].items() if state == "not run"} == {
-        "Transform", "Trainer", "InfraValidator", "Evaluator", "Pusher",
+        "Transform", "Trainer", "Baseline", "InfraValidator", "Evaluator", "Pusher",
     }  # fmt: skip
     assert record["states"]["ExitHandler"] == "succeeded"
     assert "FAILED: tfx-dag/DataGate after 2 attempts: exited with 4: ERROR:root:DATA REFUSED: 'ph' in the " in output
