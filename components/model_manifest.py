@@ -68,7 +68,7 @@ def read_manifest(model_dir: str, expected_digest: str = "") -> Manifest:
     try:
         with open_file(posixpath.join(model_dir, MANIFEST_FILE), "rb") as file:
             manifest = json.loads(file.read())
-        if "saved_model.pb" not in {**manifest.get(COMPANIONS, {}), **manifest["files"]}:
+        if "saved_model.pb" not in {**manifest["files"]} or "saved_model.pb" in {**manifest.get(COMPANIONS, {})}:
             raise ManifestError(f"{MANIFEST_FILE} lists no saved_model.pb.")
         if manifest["digest"] != digest_of(manifest["files"]):
             raise ManifestError(f"{MANIFEST_FILE} is damaged: its digest is not that of its list of files.")

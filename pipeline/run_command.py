@@ -113,8 +113,9 @@ def _print_summary(terminal: Terminal, record: RunRecord, config: PipelineConfig
             epochs = json.loads(trace_file.read_text())
             terminal.print_training_trace(epochs, config.published_trace, config.trainer.num_epochs)
     for run in record.components:
-        if run.component == "Evaluator" and run.outputs:
-            terminal.print_judgements(load_verdict(run.outputs["blessing"]))
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # of which the last line tells
+            if run.component == "Evaluator" and run.outputs:
+                terminal.print_judgements(load_verdict(run.outputs["blessing"]))
     terminal.print(_wall_time(record, last_full_run_seconds(paths)))
     terminal.print(f"Log     {shown(paths.log_file)}")
     terminal.print(f"Record  {shown(paths.record_file)}")

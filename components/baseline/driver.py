@@ -9,10 +9,10 @@ from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.baseline.served import difference, find_baseline, is_there, version_dir
+from components.baseline.served import difference, find_baseline, still_holds, version_dir
 from components.model_manifest import DIGEST_PROPERTY, read_manifest
 
-SERVED_DIGEST = "served_digest"  # of the model, and why it cannot be compared with
+SERVED_DIGEST = "served_digest"  # of the model, or why it cannot be compared with
 
 
 class ServedModelDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
@@ -27,7 +27,7 @@ class ServedModelDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         """Looks up what is served.
 
         Raises:
-            ManifestError: If the version that is served has no readable manifest.
+            ManifestError: If the manifest of the version that is served is damaged.
         """
         model = artifact_utils.get_single_instance(execution_info.input_dict[standard_component_specs.MODEL_KEY])
         custom_config = json.loads(execution_info.exec_properties["custom_config"])
@@ -35,8 +35,8 @@ class ServedModelDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         if custom_config["compare"]:
             base_dir = execution_info.exec_properties["serving_model_dir"]
             baseline = find_baseline(base_dir, model.get_string_custom_property(DIGEST_PROPERTY))
-            key = baseline.digest
-            if is_there(base_dir, baseline):
+            key = baseline.digest or baseline.reason
+            if still_holds(base_dir, baseline):
                 key += difference(read_manifest(version_dir(base_dir, baseline.version)), custom_config["roles"])
         output = driver_output_pb2.DriverOutput()
         output.exec_properties[SERVED_DIGEST].string_value = key

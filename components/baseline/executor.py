@@ -13,8 +13,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
 from components.baseline import BASELINE_FILE, Baseline
-from components.baseline.served import difference, find_baseline, is_there, version_dir
-from components.model_manifest import DIGEST_PROPERTY, check_model, list_files, local_copy, write_manifest
+from components.baseline.served import difference, find_baseline, still_holds, version_dir
+from components.model_manifest import COMPANIONS, DIGEST_PROPERTY, check_model, list_files, local_copy, write_manifest
 
 
 class Executor(base_executor.BaseExecutor):
@@ -49,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
 
 def _copy(base_dir: str, baseline: Baseline, target_dir: str, roles: dict[str, Any]) -> Baseline:
     """Copies a version into a Model's folder and returns it, or why it cannot be a baseline."""
-    if not is_there(base_dir, baseline):
+    if not still_holds(base_dir, baseline):
         return Baseline(reason=f"version {baseline.version}, which the candidate replaced, is gone")
     source = version_dir(base_dir, baseline.version)
     with local_copy(source) as source:
@@ -62,5 +62,5 @@ def _copy(base_dir: str, baseline: Baseline, target_dir: str, roles: dict[str, A
             fileio.makedirs(os.path.dirname(target))
             with open(os.path.join(source, name), "rb") as reader, fileio.open(target, "wb") as writer:
                 shutil.copyfileobj(reader, writer)
-        write_manifest(model_dir, manifest)
+        write_manifest(model_dir, {key: value for key, value in manifest.items() if key != COMPANIONS})
     return baseline

@@ -4,7 +4,6 @@ TFX's way, a resolver of the last blessed model, needs a metadata store that Kub
 ask, and knows nothing of promotions and rollbacks. The push destination says what is served.
 """
 
-import dataclasses
 import json
 import posixpath
 from collections.abc import Mapping
@@ -12,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from components.baseline import BASELINE_FILE, Baseline
-from components.model_manifest import Manifest, ManifestError, is_remote, open_file, read_manifest
+from components.model_manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ManifestError,
+    is_remote,
+    is_there,
+    open_file,
+    read_manifest,
+)
 from components.pusher.versions import STABLE, read_policy, served_versions
 
 
@@ -27,19 +34,21 @@ def find_baseline(base_dir: str, candidate_digest: str) -> Baseline:
         candidate_digest: By the candidate's manifest.
 
     Raises:
-        ManifestError: If the version has no readable manifest.
+        ManifestError: If the version's manifest is damaged.
         VersionError: If `models.config` cannot be read.
     """
     version = current_version(base_dir)
     if version is None:
-        return Baseline(reason="nothing is served yet")
-    manifest = read_manifest(version_dir(base_dir, version))
+        return Baseline(reason="nothing was served before")
+    folder = version_dir(base_dir, version)
+    if not is_there(posixpath.join(folder, MANIFEST_FILE)):
+        return Baseline(reason=f"version {version} has no manifest; something else than Sluice pushed it")
+    manifest = read_manifest(folder)
     if manifest["digest"] != candidate_digest:
         return Baseline(version, manifest["digest"])
-    recorded = Baseline(**(manifest.get("baseline") or {"reason": "it was the first"}))
-    if recorded.version is None:
-        return dataclasses.replace(recorded, reason=f"the candidate is version {version}; {recorded.reason}")
-    return recorded
+    return Baseline(
+        **(manifest.get("baseline") or {"reason": f"version {version}, the candidate itself, tells of none"})
+    )
 
 
 def current_version(base_dir: str) -> int | None:
@@ -60,7 +69,7 @@ def current_version(base_dir: str) -> int | None:
     return policy.labels.get(STABLE, max(served, default=None))
 
 
-def is_there(base_dir: str, baseline: Baseline) -> bool:
+def still_holds(base_dir: str, baseline: Baseline) -> bool:
     """Whether the version still holds that model; old ones are pruned."""
     try:
         return read_manifest(version_dir(base_dir, baseline.version))["digest"] == baseline.digest

@@ -4,6 +4,7 @@ Runs at compile time and in the Evaluator's process.
 """
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,7 +136,9 @@ class Rule:
     def name(self) -> str:
         """The parameter that holds its value, such as `accuracy_lower_bound` or `recall_flush_gate_lower_bound`."""
         words = (self.score.name, self.slice.feature, *self.slice.values, self.bound)
-        return re.sub(r"\W+", "_", "_".join(filter(None, words)))
+        text = "_".join(filter(None, words))
+        # Names of classes and features may be in any script, those of a backend's parameters may not.
+        return re.sub("[^0-9A-Za-z]+", "_", text if text.isascii() else f"{text}_{zlib.crc32(text.encode()):08x}")
 
     @property
     def comparison(self) -> str:

@@ -52,14 +52,18 @@ def _post(webhook_url: str, message: Mapping[str, Any]) -> str:
     problem = ""
     for _ in range(_ATTEMPTS):
         try:
-            response = requests.post(webhook_url, json=message, timeout=_TIMEOUT_SECS)
+            # Of the answer only the status is read; a redirection would make a GET of the POST.
+            with requests.post(
+                webhook_url, json=message, timeout=_TIMEOUT_SECS, stream=True, allow_redirects=False
+            ) as response:
+                status = response.status_code
         except requests.RequestException as err:  # whose text holds the whole URL
             problem = type(err).__name__
             continue
-        if response.ok:
+        if 200 <= status < 300:
             return ""
-        problem = f"it answered {response.status_code}"
-        if response.status_code < 500:
+        problem = f"it answered {status}"
+        if status < 500:
             break
     parts = urlsplit(webhook_url)
     return f"the webhook at {parts.scheme}://{parts.hostname} was not told: {problem}."

@@ -171,7 +171,7 @@ def test_evaluator_decides_and_says_why(gate, candidate, served, thresholds, exi
     ("thresholds", "note"),
     [
         (["{metric: loss, absolute_change: -9.0}", PASSES],
-         "no baseline: nothing is served yet; 1 change is not judged"),
+         "no baseline: nothing was served before; 1 change is not judged"),
         ([PASSES, "{metric: accuracy, slice: {feature: gate_action, values: [2]}, min_rows: 149, lower_bound: 1}"],
          r"accuracy where gate_action is 2 \(\d+ rows\) is not judged: fewer than 149 rows"),
     ],
@@ -254,6 +254,14 @@ def test_version_of_another_problem_is_no_baseline(gate):
     assert code == 0
     reason = "version 1 cannot be compared: it takes humidity, which the rows no longer have; 1 change is not judged"
     assert f"Gate    no baseline: {reason}\n" in output
+
+
+def test_version_that_something_else_pushed_is_no_baseline(gate):
+    gate.serve(WEAK)
+    (gate.serving_dir / "1" / "sluice_manifest.json").unlink()
+    code, output = gate.run(thresholds=[PASSES])
+    assert code == 0
+    assert "Gate    no baseline: version 1 has no manifest; something else than Sluice pushed it\n" in output
 
 
 def test_baseline_may_be_left_out(gate):

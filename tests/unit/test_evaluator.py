@@ -75,6 +75,7 @@ def test_bound_of_a_run_that_is_no_number_is_refused():
         (Rule(Score("recall", "not spam"), "lower_bound", 0), "recall_not_spam_lower_bound"),
         (Rule(Score("f1", average="macro"), "relative_change", 0), "f1_macro_relative_change"),
         (Rule(LOSS, "upper_bound", 0, Slice("season", ("1", "2"))), "loss_season_1_2_upper_bound"),
+        (Rule(Score("recall", "été"), "lower_bound", 0), "recall_t_lower_bound_8a03ff89"),
     ],
 )
 def test_every_rule_has_a_parameter_name(rule, name):

@@ -48,7 +48,12 @@ def test_webhook_is_told_as_json(webhook):
 
 @pytest.mark.parametrize(
     ("codes", "attempts", "problem"),
-    [([500, 200], 2, None), ([500, 502], 2, "it answered 502"), ([404], 1, "it answered 404")],
+    [
+        ([500, 200], 2, None),
+        ([500, 502], 2, "it answered 502"),
+        ([404], 1, "it answered 404"),
+        ([302], 1, "it answered 302"),
+    ],
 )
 def test_webhook_that_fails_is_asked_once_more(webhook, codes, attempts, problem):
     url, answers, received = webhook
