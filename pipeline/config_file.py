@@ -48,6 +48,11 @@ def reject_bool(value: Any) -> Any:
     return value
 
 
+def as_text(value: Any) -> Any:
+    """Returns a number as text, for what YAML takes for a number; anything else as it is."""
+    return str(value) if type(value) in (int, float) else value
+
+
 def _number_from_variable(value: Any) -> Any:
     return int(value) if isinstance(value, _Text) and value.has_variables and value.isdecimal() else value
 

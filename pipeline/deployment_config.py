@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.config_file import Count, Section
+from pipeline.config_file import Count, Section, as_text
 from pipeline.run_record import COMPONENTS, EXIT_HANDLER, OPTIONAL_COMPONENTS, VERTEX_PUSHER
 
 DEFAULT_TASK = "default"
@@ -22,10 +22,6 @@ def _known_task(name: str) -> str:
     return name
 
 
-def _as_text(value: object) -> object:
-    return str(value) if type(value) in (int, float) else value
-
-
 class AcceleratorConfig(Section):
     """Accelerators of one task."""
 
@@ -36,10 +32,10 @@ class AcceleratorConfig(Section):
 class TaskConfig(Section):
     """What a task gets from the cluster; what is left out is as in the task `default`."""
 
-    cpu: Annotated[str, BeforeValidator(_as_text), Field(pattern=_NUMBER + "m?$")] | None = Field(
+    cpu: Annotated[str, BeforeValidator(as_text), Field(pattern=_NUMBER + "m?$")] | None = Field(
         None, description="Cores, such as 4 or 500m."
     )
-    memory: Annotated[str, BeforeValidator(_as_text), Field(pattern=_NUMBER + "([KMGTP]i?)?$")] | None = Field(
+    memory: Annotated[str, BeforeValidator(as_text), Field(pattern=_NUMBER + "([KMGTP]i?)?$")] | None = Field(
         None, description="Bytes, such as 16G."
     )
     accelerator: AcceleratorConfig | None = Field(None, description="Accelerators, none if null.")

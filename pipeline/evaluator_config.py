@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.evaluator.rules import BOUNDS, CHANGE_BOUNDS, METRICS, VALUE_BOUNDS, Rule, Score, Slice
-from pipeline.config_file import Count, Number, Section
+from pipeline.config_file import Count, Number, Section, as_text
 
 GateMetric = Literal[
     "accuracy", "balanced_accuracy", "loss", "auc", "precision", "recall", "f1", "matthews_correlation",
@@ -20,7 +20,9 @@ class SliceConfig(Section):
     """Rows by the value of a feature, in each of which a bound must hold."""
 
     feature: str = Field(min_length=1, description="Name of the feature in the schema; the label is one.")
-    values: tuple[Count | str, ...] = Field((), description="Those that are judged; [] judges each that occurs.")
+    values: tuple[Annotated[str, BeforeValidator(as_text)], ...] = Field(
+        (), description="Those that are judged; [] judges each that occurs."
+    )
     buckets: tuple[Number, ...] = Field(
         (), description="Edges between buckets of a numeric feature, ascending: [10, 20] makes three."
     )
@@ -31,7 +33,7 @@ class SliceConfig(Section):
             raise ValueError("has values and buckets. Give one of them.")
         if sorted(set(self.buckets)) != list(self.buckets):
             raise ValueError(f"buckets must ascend. Received: {', '.join(f'{edge:g}' for edge in self.buckets)}.")
-        if len(set(map(str, self.values))) < len(self.values):
+        if len(set(self.values)) < len(self.values):
             raise ValueError("names a value twice.")
         return self
 
@@ -90,7 +92,7 @@ class ThresholdConfig(Section):
                 Score(self.metric, self.class_name or "", self.average or ""),
                 bound,
                 getattr(self, bound),
-                Slice(where.feature, tuple(map(str, where.values)), where.buckets),
+                Slice(where.feature, where.values, where.buckets),
                 self.min_rows if self.slice else 1,
                 self.confidence,
             )
@@ -150,6 +152,8 @@ def check_rules(rules: Sequence[Rule], schema: schema_pb2.Schema, class_names: S
             problem = f"'{rule.slice.feature}' is no feature of the schema. Expected one of: {', '.join(features)}."
         elif feature.type == schema_pb2.FLOAT and not rule.slice.buckets:
             problem = f"'{feature.name}' is FLOAT, of which each value would be a slice. Give buckets."
+        elif feature.type == schema_pb2.INT and not all(map(_is_whole, rule.slice.values)):
+            problem = f"'{feature.name}' is INT, of which {', '.join(rule.slice.values)} are not all values."
         elif feature.type == schema_pb2.BYTES and rule.slice.buckets:
             problem = f"'{feature.name}' is {_TYPE_NAMES(feature.type)}; only numbers fall into buckets."
         else:
@@ -157,3 +161,7 @@ def check_rules(rules: Sequence[Rule], schema: schema_pb2.Schema, class_names: S
         problems[f"thresholds: slice.feature: {problem}"] = None
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal() and str(int(text)) == text

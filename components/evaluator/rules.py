@@ -89,7 +89,7 @@ class Slice:
     @property
     def key(self) -> str:
         """The feature's name in TFMA's slice keys, from which `parse_key` reads the buckets."""
-        edges = ", ".join(f"{edge:.17g}" for edge in self.buckets)
+        edges = ", ".join(map(_shortest, self.buckets))
         return f"{self.feature}{_BUCKETS}{edges}" if self.buckets else self.feature
 
     def bucket(self, value: float) -> str:
@@ -99,8 +99,14 @@ class Slice:
         below = [edge for edge in self.buckets if edge <= value]
         above = [edge for edge in self.buckets if edge > value]
         if not below:
-            return f"< {above[0]:g}"
-        return f"{below[-1]:g} to {above[0]:g}" if above else f">= {below[-1]:g}"
+            return f"< {_shortest(above[0])}"
+        low = _shortest(below[-1])
+        return f"{low} to {_shortest(above[0])}" if above else f">= {low}"
+
+
+def _shortest(edge: float) -> str:
+    """Returns the shortest text that is this number and no other."""
+    return repr(float(edge)).removesuffix(".0")
 
 
 def parse_key(key: str) -> Slice | None:

@@ -97,6 +97,13 @@ def test_every_value_falls_into_one_bucket(value, bucket):
     assert AGE.bucket(value) == bucket
 
 
+def test_buckets_of_near_edges_have_names_of_their_own():
+    where = Slice("id", buckets=(12345671.5, 12345672.5))
+    assert [where.bucket(value) for value in (0, 12345672, 12345673)] == [
+        "< 12345671.5", "12345671.5 to 12345672.5", ">= 12345672.5",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("where", [AGE, Slice("a in buckets", buckets=(0.1, 1e-9 + 2))])
 def test_slice_key_tells_its_buckets(where):
     assert parse_key(where.key) == where
