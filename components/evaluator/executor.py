@@ -114,7 +114,7 @@ def _verdict(
 
 
 class _Intervals:
-    """Predicts the eval split once, when the first interval is asked for."""
+    """Gives intervals; predicts the eval split once for all of them, if there is a rule with a confidence."""
 
     def __init__(self, input_dict: Artifacts, rules: list[Rule], roles: FeatureRoles) -> None:
         examples_dir = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], "eval")
