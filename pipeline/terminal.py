@@ -151,9 +151,9 @@ class Terminal:
         """Prints what was measured beside what had to be, refusals first, and why rules were not judged."""
         version = verdict.baseline.version
         table = Table(box=box.SIMPLE_HEAD)
-        table.add_column("rule", min_width=24)
+        table.add_column("rule", overflow="fold")
         for name in ("value", "interval", "bound", "rows", "baseline" if version else "", ""):
-            table.add_column(name, justify="right" if name else "left")
+            table.add_column(name, justify="right" if name else "left", no_wrap=True)
         ordered = sorted(verdict.judgements, key=lambda each: (bool(each.where), each.state != BROKEN))
         for each in ordered[:_MOST_RULES]:
             table.add_row(*_rule_row(each))

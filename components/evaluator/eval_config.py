@@ -42,10 +42,11 @@ def make_eval_config(roles: FeatureRoles, rules: Sequence[Rule]) -> config_pb2.E
 
 
 def set_bounds(eval_config: config_pb2.EvalConfig, rules: Iterable[Rule]) -> None:
-    """Sets every bound that TFMA has a word for."""
+    """Sets every bound that TFMA has a word for, and that there are rows: without any it would not decide."""
     metrics = {
         json.loads(metric.config)["name"]: metric for spec in eval_config.metrics_specs for metric in spec.metrics
     }
+    _threshold(metrics[EXAMPLE_COUNT], Slice()).value_threshold.lower_bound.value = 1
     for rule in rules:
         if rule.is_stock:
             _set_bound(_threshold(metrics[rule.score.name], rule.slice), rule)

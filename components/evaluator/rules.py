@@ -160,8 +160,9 @@ class Rule:
 
     @property
     def is_stock(self) -> bool:
-        """Whether TFMA has a word for all of it: it knows neither the least size of a slice nor intervals."""
-        return self.min_rows <= 1 and not self.slice.values
+        """Whether TFMA can hold it: it knows no least size of a slice, no list of values, and finds no weighted auc."""
+        is_weighted_auc = (self.score.metric, self.score.average) == ("auc", "weighted")
+        return self.min_rows <= 1 and not self.slice.values and not is_weighted_auc
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Rule":

@@ -50,9 +50,13 @@ def test_rules_that_tfma_has_no_words_for_stay_out_of_its_config():
         Rule(LOSS, "upper_bound", 0.5, SEASON, min_rows=30),
         Rule(LOSS, "upper_bound", 0.5, Slice("season", ("1",))),
     ]
+    rules.append(Rule(Score("auc", average="weighted"), "lower_bound", 0.5))
     config = make_eval_config(ROLES, rules)
     set_bounds(config, rules)
-    assert not any(metric.per_slice_thresholds for metric in config.metrics_specs[0].metrics)
+    metrics = [metric for spec in config.metrics_specs for metric in spec.metrics]
+    (only,) = (metric for metric in metrics if metric.per_slice_thresholds)
+    assert only.class_name == "ExampleCount"
+    assert only.per_slice_thresholds[0].threshold.value_threshold.lower_bound.value == 1
 
 
 def test_evaluation_without_rule_is_refused():
