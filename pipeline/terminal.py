@@ -149,14 +149,16 @@ class Terminal:
 
     def print_judgements(self, verdict: Verdict) -> None:
         """Prints what was measured beside what had to be, refusals first, and why rules were not judged."""
-        version = verdict.baseline.version
         table = Table(box=box.SIMPLE_HEAD)
         table.add_column("rule", overflow="fold")
-        for name in ("value", "interval", "bound", "rows", "baseline" if version else "", ""):
+        columns = ["value", "interval", "bound", ""]
+        if self._console.width >= _WIDE:
+            columns += ["rows", *["baseline"] * (verdict.baseline.version is not None)]
+        for name in columns:
             table.add_column(name, justify="right" if name else "left", no_wrap=True)
         ordered = sorted(verdict.judgements, key=lambda each: (bool(each.where), each.state != BROKEN))
         for each in ordered[:_MOST_RULES]:
-            table.add_row(*_rule_row(each))
+            table.add_row(*_rule_row(each)[: len(table.columns)])
         self._console.print(table)
         if (rest := len(ordered) - _MOST_RULES) > 0:
             self.print(f"  and {rest} more in {VERDICT_FILE}")
@@ -181,9 +183,9 @@ def _rule_row(each: Judgement) -> list[str | Text]:
         "" if each.value is None else f"{each.value:.4f}",
         f"{percentage(rule.confidence)}: {ends}" if ends else "",
         f"{'change ' * rule.is_change}{rule.comparison} {bound}",
+        Text(each.state, _STATE_STYLES[each.state]),
         str(each.num_rows),
         "" if each.baseline is None else f"{each.baseline:.4f}",
-        Text(each.state, _STATE_STYLES[each.state]),
     ]
 
 

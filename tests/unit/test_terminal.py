@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from components.baseline import Baseline
+from components.evaluator.rules import Rule, Score, Slice
+from components.evaluator.verdict import BROKEN, HELD, NOT_JUDGED, Judgement, Verdict
 from pipeline.config import EpochFigures
 from pipeline.run_record import ComponentRun
 from pipeline.terminal import Terminal
@@ -97,3 +100,24 @@ print("after")
     process = subprocess.run([sys.executable, "-c", script, str(log_file)], capture_output=True, text=True, check=True)
     assert (process.stdout, process.stderr) == ("for the user\nafter\n", "")
     assert log_file.read_text().splitlines() == ["from C", "from Python", "from a child"]
+
+
+@pytest.mark.parametrize(("width", "has_rows"), [(110, True), (80, False)])
+def test_judgements_put_refusals_first_and_fit_the_terminal(monkeypatch, width, has_rows):
+    monkeypatch.setattr("pipeline.terminal._PIPE_WIDTH", width)
+    held = Judgement(Rule(Score("accuracy"), "lower_bound", 0.9), HELD, 325, 0.95, 0.94)
+    where = Slice("gate_opening_pct", buckets=(25.0, 50.0))
+    change = Rule(Score("recall", "flush"), "relative_change", -0.05, where, 30, 0.95)
+    broken = Judgement(change, BROKEN, 41, 0.8, 0.9, (-0.2, -0.01), "25 to 50")
+    small = Judgement(change, NOT_JUDGED, 7, 1.0, None, None, "< 25", "fewer than 30 rows")
+    stream = io.StringIO()
+    verdict = Verdict(False, (small, held, broken), 325, {}, Baseline(17, "abc"))
+    Terminal(stream).print_judgements(verdict)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines() if line.strip()]
+    assert max(map(len, lines)) <= width
+    states = [state for line in lines for state in (HELD, BROKEN, NOT_JUDGED) if f" {state}" in line]
+    assert states[:3] == [HELD, BROKEN, NOT_JUDGED]
+    assert "95%: -0.200 to -0.010" in stream.getvalue()
+    assert "change >= -5%" in stream.getvalue()
+    assert ("  rows  " in lines[0] and "baseline" in lines[0]) == has_rows
+    assert "Gate    the baseline is version 17" in lines
