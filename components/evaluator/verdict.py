@@ -84,8 +84,10 @@ class Judgement:
     def _comparison(self, number: float, bound: float, *, sign: str = "", percent: bool = False) -> str:
         """Puts a number, its interval and the bound beside each other, with decimals that tell them apart."""
         ends = self.interval or ()
-        # As few decimals as tell the numbers from the bound: never "0.950 < 0.950".
-        decimals = next((n for n in range(3, 17) if all(f"{x:.{n}f}" != f"{bound:.{n}f}" for x in (number, *ends))), 3)
+        # As few decimals as tell the numbers from the bound, never "0.950 < 0.950", and the bound as it was given.
+        exact = next((n for n in range(3, 7) if float(f"{bound:.{n}f}") == bound), 6)
+        apart = (n for n in range(exact, 17) if all(f"{x:.{n}f}" != f"{bound:.{n}f}" for x in (number, *ends)))
+        decimals = next(apart, exact)
 
         def shown(value: float) -> str:
             return f"{value:{sign}.{decimals - 2}%}" if percent else f"{value:{sign}.{decimals}f}"

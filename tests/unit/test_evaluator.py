@@ -130,6 +130,8 @@ def judgement(rule, state=HELD, **values):
         (judgement(Rule(LOSS, "upper_bound", 0.35), BROKEN, value=0.4), "loss 0.400 > 0.350"),
         (judgement(Rule(ACCURACY, "lower_bound", 0.95), BROKEN, value=0.94996), "accuracy 0.94996 < 0.95000"),
         (judgement(Rule(ACCURACY, "lower_bound", 0.95), value=0.95), "accuracy 0.950 >= 0.950"),
+        (judgement(Rule(ACCURACY, "lower_bound", 0.9999), BROKEN, value=0.87), "accuracy 0.8700 < 0.9999"),
+        (judgement(Rule(LOSS, "upper_bound", 1 / 3), value=0.3), "loss 0.300000 <= 0.333333"),
         (judgement(Rule(LOSS, "upper_bound", 0.35), BROKEN), "loss cannot be measured"),
         (judgement(Rule(ACCURACY, "lower_bound", 0.9, confidence=0.95), value=0.954, interval=(0.925, 0.972)),
          "accuracy 0.954 (95%: 0.925 to 0.972) >= 0.900"),
