@@ -450,5 +450,5 @@ def test_interruption_ends_the_task_and_all_that_it_started(tmp_path, number):
 def _is_alive(stat_file):
     try:
         return stat_file.read_text().split()[2] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
