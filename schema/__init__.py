@@ -3,15 +3,25 @@
 from schema.roles import (
     FeatureRoles,
     SchemaError,
+    categories,
     feature_roles,
+    is_categorical,
+    is_required,
     load_schema,
+    missing_name,
     transformed_name,
+    used_features,
 )
 
 __all__ = [
     "FeatureRoles",
     "SchemaError",
+    "categories",
     "feature_roles",
+    "is_categorical",
+    "is_required",
     "load_schema",
+    "missing_name",
     "transformed_name",
+    "used_features",
 ]
