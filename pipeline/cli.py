@@ -115,7 +115,8 @@ def validate(config_file: str, overrides: tuple[str, ...]) -> None:
     config = load_or_exit(config_file, overrides)
     roles = config.feature_roles()
     click.echo(
-        f"{config_file} is valid: pipeline {config.pipeline_name}, {len(roles.numeric)} numeric features, "
+        f"{config_file} is valid: pipeline {config.pipeline_name}, {len(roles.numeric)} numeric "
+        f"and {len(roles.categorical)} categorical features, "
         f"label {roles.label} with {len(roles.class_names)} classes ({', '.join(roles.class_names)})."
     )
 

@@ -78,6 +78,18 @@ class TransformConfig(Section):
         str(_COMPONENTS / "transform" / "preprocessing.py"),
         description="Python file with `preprocessing_fn`.",
     )
+    clip: bool = Field(
+        False, description="Set numbers beyond the training split's range to its ends, when training and when serving."
+    )
+    missing_indicator: bool = Field(
+        False, description="Tell the model, by an input of its own, where a number that may be missing was."
+    )
+    min_frequency: Count = Field(
+        1,
+        ge=1,
+        le=10**9,
+        description="Rows of a category below which it counts as unknown, where the schema lists no categories.",
+    )
 
 
 class InfraValidatorConfig(Section):

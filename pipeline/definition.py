@@ -69,14 +69,15 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         span=parameters.get("span", NEWEST_SPAN),
     )
     examples = example_gen.outputs["examples"]
-    schema_gen = create_schema_gen(config.schema_gen.schema_file)
+    schema_file = config.schema_gen.schema_file
+    schema_gen = create_schema_gen(schema_file)
     schema = schema_gen.outputs["schema"]
     statistics_gen = create_statistics_gen(examples, schema)
     statistics = statistics_gen.outputs["statistics"]
     example_validator = create_example_validator(statistics, schema)
     data_gate = _create_data_gate(config, parameters, example_validator, statistics, schema)
 
-    transform = create_transform(examples, schema, module_file=config.transform.module_file, roles=roles)
+    transform = create_transform(examples, schema, schema_file, roles=roles, **config.transform.model_dump())
     transform.add_upstream_node(data_gate)
     trainer = create_trainer(
         transform.outputs["transformed_examples"],
@@ -95,8 +96,8 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         config, parameters, trainer, evaluator, infra_validator, examples=example_gen, statistics=statistics
     )
 
-    checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
+    checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
 
 

@@ -36,6 +36,12 @@ class TrainerConfig(Section):
     hidden_units: tuple[Annotated[Count, Field(ge=1, le=2**16)], ...] = Field(
         (64,), description="Width of each hidden ReLU layer; [] gives a linear model."
     )
+    one_hot_up_to: Count = Field(
+        16, ge=0, le=10**4, description="Values of a category up to which it is one-hot encoded; above, embedded."
+    )
+    class_weight: Literal["balanced"] | None = Field(
+        None, description="`balanced` makes every class count alike in training; null makes every row."
+    )
     optimizer: Optimizer = Field("adam", description="Keras optimizer.")
     learning_rate: Number = Field(0.01, gt=0, description="Step size of the optimizer.")
     loss: Loss = Field("sparse_categorical_crossentropy", description="Loss, from logits.")

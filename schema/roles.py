@@ -1,6 +1,6 @@
 """Reads a schema and decides each feature's role. Runs at compile time, in Transform's process and in the Trainer's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,13 @@ class FeatureRoles:
     def features(self) -> tuple[str, ...]:
         """What the model takes: the numeric features, then the categorical ones."""
         return self.numeric + self.categorical
+
+    def model_inputs(self, transformed: Iterable[str]) -> list[str]:
+        """Returns which of the transformed features the model takes: all but label and weight, the raw ones' first."""
+        left_out = {transformed_name(self.label), transformed_name(self.weight or self.label)}
+        names = set(transformed) - left_out
+        first = [name for name in map(transformed_name, self.features) if name in names]
+        return first + sorted(names - set(first))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "FeatureRoles":

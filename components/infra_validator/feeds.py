@@ -14,6 +14,7 @@ from components.infra_validator.loader import INVALID_ARGUMENT, Array, LoaderErr
 from components.infra_validator.signatures import Signature
 from components.model_manifest import open_file
 from components.trainer import RECORDED_LOGITS_FILE
+from components.trainer.samples import feature_columns
 
 
 def feed_examples(signature: Signature, examples: Sequence[bytes]) -> dict[str, Array]:
@@ -29,14 +30,14 @@ def feed_examples(signature: Signature, examples: Sequence[bytes]) -> dict[str, 
     infos = list(signature.inputs.values())
     if len(infos) == 1 and infos[0].dtype == object and infos[0].shape in ((None,), None):
         return {infos[0].tensor_name: _strings(examples)}
-    rows = [tf.train.Example.FromString(example).features.feature for example in examples]
-    feeds = {}
-    for name, info in signature.inputs.items():
-        columns = [list(row[name].int64_list.value or row[name].float_list.value) for row in rows]
-        if any(len(values) != 1 for values in columns):
-            raise LoaderError(INVALID_ARGUMENT, f"its input '{name}' is not a feature with one value in every eval row")
-        feeds[info.tensor_name] = np.array(columns, info.dtype).reshape(len(rows), 1)
-    return feeds
+    rows = [tf.train.Example.FromString(example) for example in examples]
+    try:
+        columns = feature_columns(rows, {name: info.dtype for name, info in signature.inputs.items()})
+    except (ValueError, TypeError) as err:
+        raise LoaderError(
+            INVALID_ARGUMENT, "its inputs are not features with one value, or a word for none, in every eval row"
+        ) from err
+    return {signature.inputs[name].tensor_name: column for name, column in columns.items()}
 
 
 def warmup_feeds(record: bytes, signatures: Mapping[str, Signature]) -> tuple[str, dict[str, Array]]:

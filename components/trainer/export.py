@@ -8,16 +8,19 @@ loaders ("Could not find variable"), so TF Serving and BulkInferrer fail (keras-
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.trainer.guards import check_logits, check_weights
 from components.trainer.samples import write_samples
-from schema import FeatureRoles, transformed_name
+from schema import FeatureRoles
 
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 _INPUTS = tf.TensorSpec([None], tf.string, name="inputs")
 Outputs = dict[str, tf.Tensor]
+Features = dict[str, tf.Tensor | tf.SparseTensor]
+Spec = dict[str, tf.io.FixedLenFeature | tf.io.VarLenFeature]
 
 
 def export_model(
@@ -36,10 +39,11 @@ def export_model(
     - `serving_default` takes `examples`, serialized tf.Examples of raw features, string `[None]`, and gives `logits`
       and `probabilities`, float32 `[None, C]`, `classes`, string `[None, C]`, in the order of the probabilities, and
       `predicted_class`, string `[None, 1]`.
-    - `serving_features` takes each raw feature as a tensor `[None, 1]` of its own and gives the same.
+    - `serving_features` takes each raw feature as a tensor `[None, 1]` of its own and gives the same. Of a feature that
+      may be missing, NaN or the empty text says that it is; if it is an integer, the tensor is float64.
     - `classify` takes the same tf.Examples as `inputs` and gives `classes` and `scores`, the probabilities; its method
       name is the one that TF Serving's Classify asks for.
-    - `transform_features` takes `examples`, label included, and gives every transformed feature `[None, 1]`.
+    - `transform_features` takes `examples`, label and weight included, and gives every transformed feature `[None, 1]`.
 
     Args:
         model: Takes a dict of transformed features, gives logits `[batch_size, C]`.
@@ -57,24 +61,32 @@ def export_model(
     archive.track(model)
     transform = archive.transform_layer = tft_output.transform_features_layer()
     raw_spec = tft_output.raw_feature_spec()
-    serving_spec = {name: raw_spec[name] for name in roles.numeric}
+    serving_spec = {name: raw_spec[name] for name in roles.features}
+    labelled_spec = serving_spec | {name: raw_spec[name] for name in (roles.label, roles.weight) if name}
+    inputs = roles.model_inputs(tft_output.transformed_feature_spec())
 
-    def answer(features: Outputs) -> Outputs:
+    def answer(features: Features) -> Outputs:
         transformed = transform(features)
-        return _answer(model({name: transformed[name] for name in map(transformed_name, roles.numeric)}), roles)
+        return _answer(model({name: transformed[name] for name in inputs}), roles)
 
     logits = _logits(answer, raw_examples, serving_spec)
     check_logits(logits)
     for name, endpoint, input_signature in (
         ("serving_default", lambda examples: answer(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
-        ("serving_features", answer, _feature_tensors(serving_spec)),
+        ("serving_features", lambda tensors: answer(_from_tensors(tensors, serving_spec)), _tensors(serving_spec)),
         ("classify", lambda inputs: _classify(answer(tf.io.parse_example(inputs, serving_spec))), _INPUTS),
-        ("transform_features", lambda examples: transform(tf.io.parse_example(examples, raw_spec)), _EXAMPLES),
+        ("transform_features", lambda examples: transform(tf.io.parse_example(examples, labelled_spec)), _EXAMPLES),
     ):
         archive.add_endpoint(name, endpoint, input_signature=[input_signature])
     archive.write_out(serving_model_dir, verbose=False)
     _set_classify_method(serving_model_dir)
-    write_samples(raw_examples, logits, roles, serving_model_dir=serving_model_dir, model_run_dir=model_run_dir)
+    write_samples(
+        raw_examples,
+        logits,
+        dtypes={name: np.dtype(spec.dtype.as_numpy_dtype) for name, spec in _tensors(serving_spec).items()},
+        serving_model_dir=serving_model_dir,
+        model_run_dir=model_run_dir,
+    )
 
 
 def _answer(logits: tf.Tensor, roles: FeatureRoles) -> Outputs:
@@ -92,8 +104,31 @@ def _classify(answer: Outputs) -> Outputs:
     return {"classes": answer["classes"], "scores": answer["probabilities"]}
 
 
-def _feature_tensors(serving_spec: dict[str, tf.io.FixedLenFeature]) -> dict[str, tf.TensorSpec]:
-    return {name: tf.TensorSpec([None, 1], spec.dtype, name=name) for name, spec in serving_spec.items()}
+def _tensors(serving_spec: Spec) -> dict[str, tf.TensorSpec]:
+    """Returns what `serving_features` takes; integers that may be missing as float64, for NaN is no integer."""
+    return {
+        name: tf.TensorSpec(
+            [None, 1], tf.float64 if _may_be_missing(spec) and spec.dtype.is_integer else spec.dtype, name=name
+        )
+        for name, spec in serving_spec.items()
+    }
+
+
+def _from_tensors(tensors: Outputs, serving_spec: Spec) -> Features:
+    """Returns tensors of `serving_features` as tf.Examples would be parsed: sparse where a value may be missing."""
+    return {
+        name: _sparse(tensors[name], spec.dtype) if _may_be_missing(spec) else tensors[name]
+        for name, spec in serving_spec.items()
+    }
+
+
+def _sparse(values: tf.Tensor, dtype: tf.DType) -> tf.SparseTensor:
+    indices = tf.where(values != "" if dtype == tf.string else tf.math.is_finite(values))
+    return tf.SparseTensor(indices, tf.cast(tf.gather_nd(values, indices), dtype), tf.shape(values, tf.int64))
+
+
+def _may_be_missing(spec: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> bool:
+    return isinstance(spec, tf.io.VarLenFeature)
 
 
 def _set_classify_method(serving_model_dir: str) -> None:
@@ -105,9 +140,9 @@ def _set_classify_method(serving_model_dir: str) -> None:
 
 
 def _logits(
-    answer: Callable[[Outputs], Outputs],
+    answer: Callable[[Features], Outputs],
     raw_examples: Sequence[bytes],
-    serving_spec: dict[str, tf.io.FixedLenFeature],
+    serving_spec: Spec,
 ) -> list[list[float]]:
     """Returns the trained model's own logits, by the graph that trained it and not by the exported one."""
     if not raw_examples:

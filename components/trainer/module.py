@@ -8,31 +8,34 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
+from tfx.utils import io_utils
 
 from components.trainer import RAW_EVAL_FILES, TRAINING_TRACE_FILE
 from components.trainer.export import export_model
 from components.trainer.guards import check_labels, check_losses, label_errors_in_words
 from components.trainer.model import build_model
 from components.trainer.samples import read_samples
+from components.transform.vocabularies import num_categories
 from schema import FeatureRoles, transformed_name
 
 _PARSE_BATCH_SIZE = 4096
 _NUM_SAMPLES = 256
+Rows = tuple[Any, ...]  # features by name, labels, and weights if there are any
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Fits the model and writes what TFX expects.
 
     Args:
-        fn_args: Of which are read `train_files` and `eval_files` (transformed examples), `transform_output`, and
-            `custom_config` with `roles`, `hyperparameters` and `raw_eval_files` (raw examples of the split `eval`).
-            Writes the SavedModel to `serving_model_dir`, and the figures of each epoch and the recorded logits to
-            `model_run_dir`.
+        fn_args: Of which are read `train_files` and `eval_files` (transformed examples), `transform_output`,
+            `schema_path`, and `custom_config` with `roles`, `hyperparameters` and `raw_eval_files` (raw examples of
+            the split `eval`). Writes the SavedModel to `serving_model_dir`, and the figures of each epoch and the
+            recorded logits to `model_run_dir`.
 
     Raises:
         ValueError: If a split has no rows or a label that is no class, or if the loss, the weights or the logits of
@@ -41,7 +44,7 @@ def run_fn(fn_args: FnArgs) -> None:
     roles = FeatureRoles.from_json(fn_args.custom_config["roles"])
     hyperparameters = dict(fn_args.custom_config["hyperparameters"])
     seed, num_epochs = hyperparameters.pop("seed"), hyperparameters.pop("num_epochs")
-    batch_size = hyperparameters.pop("batch_size")
+    batch_size, class_weight = hyperparameters.pop("batch_size"), hyperparameters.pop("class_weight")
     early_stopping = create_early_stopping(hyperparameters.pop("early_stopping"))
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -50,12 +53,11 @@ def run_fn(fn_args: FnArgs) -> None:
     feature_spec = tft_output.transformed_feature_spec()
     train = load_rows(fn_args.train_files, feature_spec, roles, split="train")
     validation = load_rows(fn_args.eval_files, feature_spec, roles, split="eval")
+    if class_weight == "balanced":
+        train = balance_classes(train, len(roles.class_names))
 
-    model = build_model(
-        list(map(transformed_name, roles.numeric)),
-        len(roles.class_names),
-        **hyperparameters,
-    )
+    schema = io_utils.SchemaReader().read(fn_args.schema_path)
+    model = create_model(tft_output, schema, roles, hyperparameters)
     trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE), early_stopping)
     model.fit(
         tf.data.Dataset.from_tensor_slices(train)
@@ -77,24 +79,51 @@ def run_fn(fn_args: FnArgs) -> None:
     )
 
 
+def create_model(
+    tft_output: tft.TFTransformOutput,
+    schema: schema_pb2.Schema,
+    roles: FeatureRoles,
+    hyperparameters: Mapping[str, Any],
+) -> keras.Model:
+    """Builds and compiles the model of what Transform gives.
+
+    Args:
+        tft_output: Output of Transform.
+        schema: The curated schema.
+        roles: Name the features and the classes.
+        hyperparameters: Arguments of `build_model`.
+    """
+    sizes = num_categories(schema, roles, tft_output.vocabulary_size_by_name)
+    categorical = {transformed_name(name): size for name, size in sizes.items()}
+    inputs = roles.model_inputs(tft_output.transformed_feature_spec())
+    return build_model(
+        [name for name in inputs if name not in categorical],
+        len(roles.class_names),
+        num_categories=categorical,
+        is_weighted=roles.weight is not None,
+        **hyperparameters,
+    )
+
+
 def load_rows(
     file_patterns: Sequence[str], feature_spec: Mapping[str, Any], roles: FeatureRoles, *, split: str
-) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
+) -> Rows:
     """Reads a split of transformed examples into memory, in an order that depends on the rows alone.
 
     Beam does not promise an order of rows or shards, and training must not depend on it.
 
     Args:
         file_patterns: Patterns of gzipped TFRecord files.
-        feature_spec: Spec of every transformed feature, label included.
-        roles: Name the label and its classes.
+        feature_spec: Spec of every transformed feature, label and weight included.
+        roles: Name the label, its classes and the weight.
         split: Name of the split, for messages.
 
     Returns:
-        One `[num_rows, 1]` array per feature, and the label, int64 `[num_rows, 1]`.
+        One `[num_rows, 1]` array per feature; the label, int64 `[num_rows, 1]`; and, if there is a weight, that,
+        float32 `[num_rows]`, with mean 1.
 
     Raises:
-        ValueError: If the files hold no row, or a label that is no class.
+        ValueError: If the files hold no row, a label that is no class, or only weights that are 0.
     """
     label_key = transformed_name(roles.label)
 
@@ -112,7 +141,26 @@ def load_rows(
     rows = {name: np.concatenate([part[name] for part in parts]) for name in sorted(feature_spec)}
     order = np.lexsort([column[:, 0] for column in rows.values()])
     rows = {name: column[order] for name, column in rows.items()}
-    return rows, rows.pop(label_key)
+    labels = rows.pop(label_key)
+    if not roles.weight:
+        return rows, labels
+    weights = rows.pop(transformed_name(roles.weight))[:, 0]
+    if not weights.any():
+        raise ValueError(f"the weight '{roles.weight}' is 0 in every row of the {split} split; no row would count.")
+    return rows, labels, weights / weights.mean()
+
+
+def balance_classes(rows: Rows, num_classes: int) -> Rows:
+    """Returns rows of which every class counts alike, as much as if each had its share of them.
+
+    Args:
+        rows: Of `load_rows`.
+        num_classes: Number of classes.
+    """
+    labels, weights = rows[1][:, 0], rows[2] if len(rows) > 2 else np.ones(len(rows[1]), np.float32)
+    totals = np.bincount(labels, weights, minlength=num_classes)
+    of_class = np.divide(weights.sum() / num_classes, totals, out=np.zeros_like(totals), where=totals > 0)
+    return rows[0], rows[1], (weights * of_class[labels]).astype(np.float32)
 
 
 def create_early_stopping(settings: Mapping[str, Any] | None) -> keras.callbacks.EarlyStopping | None:

@@ -6,17 +6,20 @@ Runs in the Trainer's process.
 import base64
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.io import fileio
 
 from components.trainer import RECORDED_LOGITS_FILE, REQUEST_FILE, WARMUP_FILE
-from schema import FeatureRoles
 
 _NUM_WARMUP_ROWS = 32  # TF Serving reads at most 1000 records
 _NUM_REQUEST_ROWS = 3
+Columns = dict[str, npt.NDArray[Any]]
 
 
 def read_samples(file_patterns: Sequence[str], num_rows: int) -> list[bytes]:
@@ -29,8 +32,8 @@ def read_samples(file_patterns: Sequence[str], num_rows: int) -> list[bytes]:
 def write_samples(
     raw_examples: Sequence[bytes],
     logits: Sequence[Sequence[float]],
-    roles: FeatureRoles,
     *,
+    dtypes: Mapping[str, np.dtype[Any]],
     serving_model_dir: str,
     model_run_dir: str,
 ) -> None:
@@ -42,7 +45,7 @@ def write_samples(
     Args:
         raw_examples: Serialized tf.Examples, label included.
         logits: The trained model's logits of each, `[num_rows, C]`.
-        roles: Names the features.
+        dtypes: NumPy's type of each tensor that `serving_features` takes.
         serving_model_dir: Where the SavedModel lies.
         model_run_dir: Where examples and logits are recorded, for InfraValidator.
     """
@@ -52,21 +55,53 @@ def write_samples(
         json.dump({"examples": examples, "logits": logits}, file)
     rows = [tf.train.Example.FromString(example) for example in raw_examples]
     with fileio.open(os.path.join(serving_model_dir, REQUEST_FILE), "w") as file:
-        instances = [{name: list(_values(row, name)) for name in roles.numeric} for row in rows[:_NUM_REQUEST_ROWS]]
-        json.dump({"signature_name": "serving_features", "instances": instances}, file, indent=1)
+        json.dump(_json_request(rows, dtypes), file, indent=1)
     warmup_file = os.path.join(serving_model_dir, WARMUP_FILE)
     fileio.makedirs(os.path.dirname(warmup_file))
     with tf.io.TFRecordWriter(warmup_file) as writer:
         for batch in (rows[:1], rows[:_NUM_WARMUP_ROWS]) if rows else ():
-            for log in _requests(batch, roles):
+            for log in _requests(batch, dtypes):
                 writer.write(log.SerializeToString())
 
 
-def _requests(rows: Sequence[tf.train.Example], roles: FeatureRoles) -> Iterator[prediction_log_pb2.PredictionLog]:
-    unlabelled = [_without(row, roles.label) for row in rows]
+def feature_columns(rows: Sequence[tf.train.Example], dtypes: Mapping[str, np.dtype[Any]]) -> Columns:
+    """Returns features of rows as `serving_features` takes them, `[num_rows, 1]`: NaN or b"" where one is missing.
+
+    Args:
+        rows: Raw features.
+        dtypes: Type of each; `object` for text.
+
+    Raises:
+        ValueError: If a row has several values, or none where the type has no word for that.
+    """
+    columns = {}
+    for name, dtype in dtypes.items():
+        default = b"" if dtype.kind == "O" else np.nan
+        values = [list(_values(row, name)) or [default] for row in rows]
+        columns[name] = np.array(values, dtype).reshape(len(rows), 1)
+    return columns
+
+
+def _json_request(rows: Sequence[tf.train.Example], dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Any]:
+    """Returns the body of a REST request of the first rows, of those in which nothing is missing if there are any."""
+    complete = [row for row in rows if all(_values(row, name) for name in dtypes)]
+    columns = feature_columns((complete or rows)[:_NUM_REQUEST_ROWS], dtypes)
+    texts = {
+        name: [
+            [value.decode(errors="replace") if isinstance(value, bytes) else value for value in row] for row in array
+        ]
+        for name, array in ((name, column.tolist()) for name, column in columns.items())
+    }
+    instances = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
+    return {"signature_name": "serving_features", "instances": instances}
+
+
+def _requests(
+    rows: Sequence[tf.train.Example], dtypes: Mapping[str, np.dtype[Any]]
+) -> Iterator[prediction_log_pb2.PredictionLog]:
+    unlabelled = [_only(row, dtypes) for row in rows]
     yield _predict("serving_default", {"examples": tf.constant([row.SerializeToString() for row in unlabelled])})
-    columns = {name: _column(rows, name) for name in roles.numeric}
-    yield _predict("serving_features", columns)
+    yield _predict("serving_features", feature_columns(rows, dtypes))
     yield _predict("transform_features", {"examples": tf.constant([row.SerializeToString() for row in rows])})
     log = prediction_log_pb2.PredictionLog()
     log.classify_log.request.model_spec.signature_name = "classify"
@@ -74,7 +109,7 @@ def _requests(rows: Sequence[tf.train.Example], roles: FeatureRoles) -> Iterator
     yield log
 
 
-def _predict(signature_name: str, inputs: dict[str, tf.Tensor]) -> prediction_log_pb2.PredictionLog:
+def _predict(signature_name: str, inputs: Mapping[str, Any]) -> prediction_log_pb2.PredictionLog:
     log = prediction_log_pb2.PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = signature_name
@@ -83,18 +118,14 @@ def _predict(signature_name: str, inputs: dict[str, tf.Tensor]) -> prediction_lo
     return log
 
 
-def _without(row: tf.train.Example, name: str) -> tf.train.Example:
+def _only(row: tf.train.Example, names: Collection[str]) -> tf.train.Example:
     copy = tf.train.Example.FromString(row.SerializeToString())
-    copy.features.feature.pop(name, None)
+    for name in set(copy.features.feature) - set(names):
+        del copy.features.feature[name]
     return copy
 
 
-def _column(rows: Sequence[tf.train.Example], name: str) -> tf.Tensor:
-    """Returns a feature of every row, int64 or float32 `[num_rows, 1]`, as it is in the rows."""
-    is_whole = rows[0].features.feature[name].WhichOneof("kind") == "int64_list"
-    return tf.constant([_values(row, name) for row in rows], tf.int64 if is_whole else tf.float32)
-
-
-def _values(row: tf.train.Example, name: str) -> Sequence[float]:
-    feature = row.features.feature[name]
-    return feature.int64_list.value or feature.float_list.value
+def _values(row: tf.train.Example, name: str) -> Sequence[Any]:
+    feature = row.features.feature.get(name)
+    kind = feature.WhichOneof("kind") if feature else None
+    return getattr(feature, kind).value if kind else ()

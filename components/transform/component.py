@@ -1,28 +1,40 @@
 """Transform in the DAG. Runs at compile time."""
 
 import dataclasses
+import json
 
 from tfx import types
 from tfx.components import Transform
 
+from components.schema_gen import pack
 from components.source_digest import source_digest
-from schema import FeatureRoles
+from components.transform.vocabularies import domains_of
+from schema import FeatureRoles, load_schema
 
 
 def create_transform(
     examples: types.BaseChannel,
     schema: types.BaseChannel,
+    schema_file: str,
     *,
     module_file: str,
     roles: FeatureRoles,
+    clip: bool,
+    missing_indicator: bool,
+    min_frequency: int,
 ) -> Transform:
-    """Creates the node that scales the features.
+    """Creates the node that turns raw features into what the model takes.
 
     Args:
         examples: Raw Examples; the analysis runs over the split `train` alone, the transformation over every split.
         schema: The curated Schema.
+        schema_file: Its file, for the categories that it lists: `custom_config["domains"]`, packed.
         module_file: Python file with `preprocessing_fn(inputs, custom_config)`.
-        roles: Reaches `preprocessing_fn` as `custom_config["roles"]`.
+        roles: Reaches `preprocessing_fn` as `custom_config["roles"]`, as do the following by their names.
+        clip: Whether numbers beyond the training split's range are set to its ends.
+        missing_indicator: Whether the model is told which numbers were missing.
+        min_frequency: Rows of a category in the training split below which it is not in the vocabulary, where the
+            schema lists no categories.
 
     Returns:
         A node with the outputs `transform_graph` (TransformGraph) and `transformed_examples` (Examples).
@@ -35,6 +47,10 @@ def create_transform(
         disable_statistics=True,
         custom_config={
             "roles": dataclasses.asdict(roles),
+            "domains": pack(json.dumps(domains_of(load_schema(schema_file), roles))),
+            "clip": clip,
+            "missing_indicator": missing_indicator,
+            "min_frequency": min_frequency,
             "source_digest": source_digest(module_file),
         },
     )

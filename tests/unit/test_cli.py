@@ -26,7 +26,10 @@ def test_help_of_run_has_the_exit_codes_in_lines_of_their_own():
 def test_validate_says_what_the_pipeline_is(reference_config_file):
     result = CliRunner().invoke(main, ["validate", reference_config_file])
     assert result.exit_code == 0
-    assert "10 numeric features, label gate_action with 3 classes (hold, release, flush)" in result.output
+    assert (
+        "10 numeric and 0 categorical features, label gate_action with 3 classes (hold, release, flush)"
+        in result.output
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "validate"])

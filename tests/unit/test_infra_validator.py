@@ -75,7 +75,13 @@ def export(tmp_path):
         tf.saved_model.save(module, model_dir, signatures=module.signatures(batch_size))
         if logits is None:
             logits = Tiny().answer(tf.io.parse_example(examples, SPEC))["logits"].numpy().tolist()
-        write_samples(examples, logits, ROLES, serving_model_dir=model_dir, model_run_dir=model_run_dir)
+        write_samples(
+            examples,
+            logits,
+            dtypes=dict.fromkeys(ROLES.numeric, np.dtype(np.float32)),
+            serving_model_dir=model_dir,
+            model_run_dir=model_run_dir,
+        )
         write_manifest(model_dir, make_manifest(model_dir))
         return model_dir, model_run_dir
 
