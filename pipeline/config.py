@@ -45,6 +45,11 @@ class ExampleGenConfig(Section):
     input_dir: InputDir = Field(description="Folder of the CSV files.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits; the last one decides whether a model is pushed."""
+        return tuple(self.split_buckets.model_dump(exclude_none=True))
+
     @field_validator("span")
     @classmethod
     def _is_in_the_pattern(cls, span: int | None, info: ValidationInfo) -> int | None:
@@ -120,7 +125,9 @@ class BulkInferrerConfig(Section):
     """Rows without labels that a blessed model predicts at the end of a run."""
 
     input_dir: InputDir | None = Field(None, description="Folder of their *.csv files; null leaves them out.")
-    id_columns: tuple[str, ...] = Field((), description="Columns that the table of predictions repeats.")
+    id_columns: tuple[str, ...] | None = Field(
+        None, description="Columns that the table of predictions repeats; null repeats the schema's ids."
+    )
     file_format: Literal["csv", "parquet"] = Field("csv", description="Of the table of predictions.")
 
 

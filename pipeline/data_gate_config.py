@@ -42,7 +42,7 @@ class RuleConfig(Section):
     anomaly: Annotated[str, AfterValidator(_known_anomaly)] | None = Field(
         None, description="TFDV's name of the anomaly; null means any."
     )
-    split: Literal["train", "eval"] | None = Field(None, description="In which split; null means any.")
+    split: Literal["train", "eval", "test"] | None = Field(None, description="In which split; null means any.")
     severity: Severity = Field(description="What comes of them.")
 
     @model_validator(mode="after")
@@ -56,14 +56,16 @@ class MinRowsConfig(Section):
     """Fewest rows of each split."""
 
     train: Count = Field(1, ge=1, description="Of the split that is trained on.")
-    eval: Count = Field(1, ge=1, description="Of the split that validates and decides.")
+    eval: Count = Field(1, ge=1, description="Of the split that validates, and decides if there is no `test`.")
+    test: Count = Field(1, ge=1, description="Of the split that decides, if there is one.")
 
 
 class MinRowsPerClassConfig(Section):
     """Fewest rows of each class in each split; 0 checks nothing."""
 
     train: Count = Field(1, ge=0, description="Of the split that is trained on.")
-    eval: Count = Field(0, ge=0, description="Of the split that validates and decides.")
+    eval: Count = Field(0, ge=0, description="Of the split that validates, and decides if there is no `test`.")
+    test: Count = Field(0, ge=0, description="Of the split that decides, if there is one.")
 
 
 class DriftConfig(Section):
@@ -112,10 +114,11 @@ class DataGateConfig(Section):
         ]
         lowest = self.min_rows_per_class
         label = features.get(label_key)
-        if label and max(lowest.train, lowest.eval) and not label.int_domain.is_categorical:
+        is_counted = label and (label.int_domain.is_categorical or label.type == schema_pb2.BYTES)
+        if label and max(lowest.train, lowest.eval, lowest.test) and not is_counted:
             problems.append(
                 f"min_rows_per_class: the rows of a class are counted only if the label '{label_key}' has "
-                "is_categorical: true in its int_domain of the schema; else set {train: 0, eval: 0}."
+                "is_categorical: true in its int_domain of the schema; else set {train: 0, eval: 0, test: 0}."
             )
         if problems:
             raise ValueError("\n".join(problems))

@@ -148,6 +148,7 @@ def _create_gate(
         roles=roles,
         rules=config.evaluator.rules(),
         bounds={name: parameters[name] for name in config.evaluator.bounds()},
+        split=config.example_gen.splits[-1],
     )
     return baseline, evaluator
 
@@ -194,7 +195,7 @@ def _create_consumers(
         unlabelled.outputs["examples"],
         trainer.outputs["model"],
         evaluator.outputs["blessing"],
-        id_columns=settings.id_columns,
+        id_columns=config.feature_roles().ids if settings.id_columns is None else settings.id_columns,
         file_format=settings.file_format,
     )
     bulk_inferrer.add_upstream_node(pusher)  # a model is pushed whatever the rows are like

@@ -33,13 +33,7 @@ _STATES = {
     metadata_store_pb2.Execution.COMPLETE: "done",
     metadata_store_pb2.Execution.CACHED: "cached",
 }
-_SPLITS_READ = {
-    "ExampleGen": ("train", "eval"),
-    "StatisticsGen": ("train", "eval"),
-    "Transform": ("train", "eval"),
-    "Trainer": ("train",),
-    "Evaluator": ("eval",),
-}
+_READ_EVERY_SPLIT = ("ExampleGen", "StatisticsGen", "Transform")
 
 
 class LocalRun:
@@ -70,6 +64,8 @@ class LocalRun:
         )
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         self._runs: list[ComponentRun] = []
+        splits = config.example_gen.splits
+        self._splits_read = dict.fromkeys(_READ_EVERY_SPLIT, splits) | {"Trainer": ("train",), "Evaluator": splits[-1:]}
         self.force_push = force_push
         self.push_outcome = ""
         self.push_refusal = ""
@@ -175,7 +171,7 @@ class LocalRun:
             return True
 
     def _with_rows(self, run: ComponentRun) -> ComponentRun:
-        splits = _SPLITS_READ.get(run.component, ())
+        splits = self._splits_read.get(run.component, ())
         try:
             statistics_dir = self.output_dir("StatisticsGen", "statistics")
             num_rows = sum(_num_rows(statistics_dir, split) for split in splits)

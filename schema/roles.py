@@ -97,6 +97,16 @@ def used_features(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
     return {feature.name: feature for feature in schema.feature if feature.lifecycle_stage in _USED_STAGES}
 
 
+def is_id(feature: schema_pb2.Feature) -> bool:
+    """Whether a feature identifies a row, which no model sees."""
+    return ID_TAG in feature.annotation.tag
+
+
+def is_served(feature: schema_pb2.Feature) -> bool:
+    """Whether a request may carry a feature."""
+    return SERVING not in feature.not_in_environment
+
+
 def is_required(feature: schema_pb2.Feature) -> bool:
     """Whether a feature has one value in every row; otherwise it may be missing."""
     return feature.HasField("shape")
@@ -144,7 +154,7 @@ def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequen
     if label_key not in features:
         raise SchemaError(f"the label '{label_key}' is not a feature of the schema. Features: {', '.join(features)}.")
     label = features.pop(label_key)
-    ids = [feature for feature in features.values() if ID_TAG in feature.annotation.tag]
+    ids = [feature for feature in features.values() if is_id(feature)]
     weights = [feature for feature in features.values() if WEIGHT_TAG in feature.annotation.tag]
     inputs = [feature for feature in features.values() if feature not in ids and feature not in weights]
     categorical = [feature.name for feature in inputs if is_categorical(feature)]
@@ -185,7 +195,7 @@ def _label_problems(label: schema_pb2.Feature, known: Sequence[str]) -> list[str
         )
     if not _has_one_value(label):
         problems.append(_one_value(label))
-    if SERVING not in label.not_in_environment:
+    if is_served(label):
         problems.append(_not_served(label, "label"))
     return problems
 
@@ -212,7 +222,7 @@ def _class_name_problems(
 def _feature_problems(feature: schema_pb2.Feature) -> list[str]:
     if feature.type not in (schema_pb2.INT, schema_pb2.FLOAT, schema_pb2.BYTES):
         return [f"feature '{feature.name}' is {_TYPE_NAMES(feature.type)}; it must be INT, FLOAT or BYTES."]
-    if SERVING in feature.not_in_environment:
+    if not is_served(feature):
         return [f"feature '{feature.name}' is not in the environment {SERVING}, so no request could carry it."]
     if _has_one_value(feature) or _may_be_missing(feature):
         return []
@@ -227,7 +237,7 @@ def _weight_problems(feature: schema_pb2.Feature) -> list[str]:
     domain = feature.float_domain if feature.type == schema_pb2.FLOAT else feature.int_domain
     if feature.type not in (schema_pb2.INT, schema_pb2.FLOAT) or not domain.HasField("min") or domain.min < 0:
         problems.append(f"the weight '{feature.name}' must be INT or FLOAT with a domain whose min is at least 0.")
-    if SERVING not in feature.not_in_environment:
+    if is_served(feature):
         problems.append(_not_served(feature, "weight"))
     return problems
 

@@ -82,13 +82,17 @@ def difference(manifest: Manifest, roles: Mapping[str, Any]) -> str:
     theirs: Mapping[str, Any] = manifest.get("roles") or {}
     if not theirs:
         return "its manifest does not tell its features"
-    if missing := sorted(set(theirs["numeric"]) - set(roles["numeric"])):
+    if missing := sorted(_features(theirs) - _features(roles)):
         return f"it takes {', '.join(missing)}, which the rows no longer have"
     if theirs["label"] != roles["label"]:
         return f"its label is {theirs['label']}"
     if theirs["class_names"] != roles["class_names"]:
         return f"its classes are {', '.join(theirs['class_names'])}"
     return ""
+
+
+def _features(roles: Mapping[str, Any]) -> set[str]:
+    return {*roles["numeric"], *roles.get("categorical", ())}
 
 
 def version_dir(base_dir: str, version: int | None) -> str:

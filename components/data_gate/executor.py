@@ -28,6 +28,7 @@ from components.data_gate.report import GateReport, SplitCounts
 from components.data_gate.row_counts import class_counts, find_too_few
 from components.data_gate.skew import compare_with_requests
 from components.model_manifest import open_file
+from schema import is_id
 
 
 @component
@@ -68,7 +69,7 @@ def _check_split(
 ) -> None:
     (stats,) = statistics.datasets
     names, num_rows = gate["class_names"], stats.num_examples
-    counts = class_counts(stats, gate["label"], len(names))
+    counts = class_counts(stats, gate["label"], names)
     report.splits[split] = SplitCounts(num_rows, None if counts is None else dict(zip(names, counts, strict=True)))
     report.findings += find_too_few(num_rows, counts, class_names=names, split=split, settings=gate)
     if num_rows:
@@ -86,7 +87,7 @@ def _compare(
     drift, skew = gate["drift"], gate["skew"]
     if drift and drift["severity"] != IGNORE:
         ours = _load_statistics(statistics, "train")
-        names = [feature.name for feature in schema.feature]
+        names = [feature.name for feature in schema.feature if not is_id(feature)]
         report.drift, found = compare_with_served(ours, names, serving_model_dir=serving_model_dir, settings=drift)
         report.findings += found
     if skew and skew["severity"] != IGNORE:

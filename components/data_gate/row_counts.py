@@ -1,14 +1,22 @@
 """Counts the rows of a split, and of each class in it. Runs in DataGate's process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.data_gate.findings import FAIL, Finding, rows_text
 
+_VALUES: dict[int, Callable[[Sequence[str]], Iterable[str]]] = {  # of a label, by its type, as TFDV writes them
+    statistics_pb2.FeatureNameStatistics.INT: lambda class_names: map(str, range(len(class_names))),
+    statistics_pb2.FeatureNameStatistics.STRING: iter,
+    statistics_pb2.FeatureNameStatistics.BYTES: iter,
+}
 
-def class_counts(statistics: statistics_pb2.DatasetFeatureStatistics, label: str, num_classes: int) -> list[int] | None:
+
+def class_counts(
+    statistics: statistics_pb2.DatasetFeatureStatistics, label: str, class_names: Sequence[str]
+) -> list[int] | None:
     """Returns the rows of each class; None if the statistics do not count every value of the label.
 
     They do where the schema calls the label categorical and it has at most a thousand values.
@@ -16,18 +24,18 @@ def class_counts(statistics: statistics_pb2.DatasetFeatureStatistics, label: str
     Args:
         statistics: Of the split.
         label: Name of the label.
-        num_classes: Its values are 0 to `num_classes - 1`.
+        class_names: By label value; they are the values themselves if the label is text.
     """
     if not statistics.num_examples:
-        return [0] * num_classes
+        return [0] * len(class_names)
     feature = next((f for f in statistics.features if list(f.path.step) == [label]), None)
-    if feature is None or feature.type != statistics_pb2.FeatureNameStatistics.INT:
+    if feature is None or feature.type not in _VALUES:
         return None
     buckets = feature.string_stats.rank_histogram.buckets
     if not buckets or feature.string_stats.unique > len(buckets):
         return None
-    counts = {int(bucket.label): int(bucket.sample_count) for bucket in buckets}
-    return [counts.get(value, 0) for value in range(num_classes)]
+    counts = {bucket.label: int(bucket.sample_count) for bucket in buckets}
+    return [counts.get(value, 0) for value in _VALUES[feature.type](class_names)]
 
 
 def find_too_few(

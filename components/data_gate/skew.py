@@ -1,6 +1,7 @@
 """Skew: the rows to train on against logged requests. Runs in DataGate's process."""
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,9 +16,11 @@ from components.data_gate.distances import find_high, measure_distances
 from components.data_gate.findings import Finding, rows_text
 from components.data_gate.report import Comparison
 from components.data_gate.served_requests import Request, Row, read_requests
+from schema import is_id, is_required, is_served
 
 _MOST_EXAMPLES = 3
 _LONGEST_VALUE = 40
+_ARROW_TYPES = {schema_pb2.INT: pa.int64(), schema_pb2.FLOAT: pa.float32(), schema_pb2.BYTES: pa.binary()}
 
 
 class _Requests:
@@ -25,18 +28,21 @@ class _Requests:
 
     Attributes:
         num_rows: Rows that could be read.
-        columns: Values by feature, None where a row has none; the number, for each feature of the schema.
+        columns: Values by feature, None where a row has none, for each feature that requests carry.
         unknown: Rows by the name of what is no feature.
         problems: What is wrong with what was left out.
     """
 
     def __init__(self, features: Mapping[str, schema_pb2.Feature], label: str) -> None:
         self.num_rows = 0
-        self.columns: dict[str, list[float | None]] = {name: [] for name in features if name != label}
+        self.columns: dict[str, list[float | bytes | None]] = {
+            name: []
+            for name, feature in features.items()
+            if name != label and is_served(feature) and not is_id(feature)
+        }
         self.unknown: dict[str, int] = {}
         self.problems: list[str] = []
-        self._integers = {name for name, feature in features.items() if feature.type == schema_pb2.INT}
-        self._label = label
+        self._features = features
 
     def add(self, requests: Iterable[Request]) -> None:
         """Adds the rows of each request, or what is wrong with it."""
@@ -48,22 +54,26 @@ class _Requests:
 
     def _add_row(self, row: Row, place: str) -> None:
         try:
-            values = {name: _number(name, row[name], name in self._integers) for name in self.columns if name in row}
+            values = {name: _value(self._features[name], row[name]) for name in self.columns if name in row}
         except ValueError as err:
             self.problems.append(f"{place}: {err}")
             return
         self.num_rows += 1
         for name, column in self.columns.items():
             column.append(values.get(name))
-        for name in row.keys() - self.columns.keys() - {self._label}:
+        for name in row.keys() - self._features.keys():
             self.unknown[name] = self.unknown.get(name, 0) + 1
+
+    def is_required(self, name: str) -> bool:
+        """Whether every row must have a feature."""
+        return is_required(self._features[name])
 
     def statistics(self, schema: schema_pb2.Schema) -> statistics_pb2.DatasetFeatureStatisticsList:
         """Returns the statistics of the rows, computed as those of the training rows are."""
         arrays = {
             name: pa.array(
                 [None if value is None else [value] for value in values],
-                pa.list_(pa.int64() if name in self._integers else pa.float32()),
+                pa.list_(_ARROW_TYPES[self._features[name].type]),
             )
             for name, values in self.columns.items()
         }
@@ -126,7 +136,7 @@ def _odd_features(requests: _Requests, requests_file: str, severity: str) -> lis
     sentences = {
         name: (f"'{name}' is missing in {rows_text(count, num_rows)} of {requests_file}", count)
         for name, count in missing.items()
-        if count
+        if count and requests.is_required(name)
     }
     for name, count in sorted(requests.unknown.items()):
         where = f"{rows_text(count, num_rows)} of {requests_file}"
@@ -139,8 +149,8 @@ def _finding(severity: str, feature: str, sentence: str, count: int | None = Non
     return Finding(severity, "", feature, "skew", sentence, count=count, share=share)
 
 
-def _number(name: str, value: Any, is_integer: bool) -> float | None:
-    """Returns the one number of a feature in a request.
+def _value(feature: schema_pb2.Feature, value: Any) -> float | bytes | None:
+    """Returns the one value of a feature in a request; None if that says that there is none.
 
     Raises:
         ValueError: If it is another.
@@ -149,12 +159,19 @@ def _number(name: str, value: Any, is_integer: bool) -> float | None:
         value = value[0]
     if value is None:
         return None
-    shown = repr(value)[:_LONGEST_VALUE]
+    name, shown = feature.name, repr(value)[:_LONGEST_VALUE]
+    if feature.type == schema_pb2.BYTES:
+        text = value.encode(errors="replace") if isinstance(value, str) else value
+        if not isinstance(text, bytes):
+            raise ValueError(f"'{name}' is {shown}, which is no text")
+        return text or None
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as err:
         raise ValueError(f"'{name}' is {shown}, which is no number") from err
-    if not is_integer:
+    if math.isnan(number) and not is_required(feature):
+        return None
+    if feature.type != schema_pb2.INT:
         return number
     if not number.is_integer() or abs(number) >= 2**63:
         raise ValueError(f"'{name}' is {shown}, which is no whole number")

@@ -31,16 +31,18 @@ def create_evaluator(
     roles: FeatureRoles,
     rules: Sequence[Rule],
     bounds: Mapping[str, float | RuntimeParameter],
+    split: str = "eval",
 ) -> Evaluator:
-    """Creates the node that blesses `model` if it holds every rule on the split `eval`.
+    """Creates the node that blesses `model` if it holds every rule on a split.
 
     Args:
         examples: Raw Examples, label included.
         model: The candidate Model.
         baseline_model: The Model that is served, of Baseline.
-        roles: Names the label and its classes.
+        roles: Names the label, its classes and the weight.
         rules: At least one that can always be judged; without any, TFX would neither bless nor refuse.
         bounds: The value of each rule, by `Rule.name`.
+        split: Name of the split.
 
     Returns:
         A node with the outputs `evaluation` (ModelEvaluation) and `blessing` (ModelBlessing), the latter with
@@ -60,7 +62,7 @@ def create_evaluator(
         examples=examples,
         model=model,
         baseline_model=baseline_model,
-        example_splits=json.dumps(["eval"]),
+        example_splits=json.dumps([split]),
         eval_config=make_eval_config(roles, rules),
         evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
         blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -17,12 +17,12 @@ def make_eval_config(roles: FeatureRoles, rules: Sequence[Rule]) -> config_pb2.E
     """Makes the config of an evaluation of `serving_default`'s probabilities, with no bound yet.
 
     Args:
-        roles: Names the label and its classes.
+        roles: Names the label, its classes and the weight.
         rules: Whose scores are measured, on the whole split and in the rules' slices; accuracy and loss always are.
     """
     found = list(dict.fromkeys([*_ALWAYS, *(rule.score for rule in rules)]))
     metrics = [_metric(score, roles) for score in found if score.metric != "auc"]
-    metrics.append(config_pb2.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": EXAMPLE_COUNT})))
+    count = config_pb2.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": EXAMPLE_COUNT}))
     slices = dict.fromkeys(rule.slice.key for rule in rules if rule.slice.feature)
     return config_pb2.EvalConfig(
         model_specs=[
@@ -30,12 +30,15 @@ def make_eval_config(roles: FeatureRoles, rules: Sequence[Rule]) -> config_pb2.E
                 signature_name="serving_default",
                 preprocessing_function_names=["transform_features"],
                 label_key=transformed_name(roles.label),
+                example_weight_key=transformed_name(roles.weight) if roles.weight else "",
                 prediction_key="probabilities",
             )
         ],
         slicing_specs=list(map(_slicing_spec, ["", *slices])),
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=metrics),
+            # Rows are counted as rows, whatever their weight.
+            config_pb2.MetricsSpec(metrics=[count], example_weights=config_pb2.ExampleWeightOptions(unweighted=True)),
             *(_auc(score, roles) for score in found if score.metric == "auc"),
         ],
     )

@@ -44,7 +44,8 @@ class Executor(stock.Executor):
 
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         roles = FeatureRoles.from_json(custom["roles"])
-        verdict = _verdict(input_dict, output_dict, rules, roles, baseline, blessed=_is_blessed(blessing))
+        (split,) = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+        verdict = _verdict(input_dict, output_dict, rules, roles, baseline, split=split, blessed=_is_blessed(blessing))
         if not verdict.blessed:
             _refuse(blessing)
         write_verdict(verdict, blessing.uri)
@@ -92,6 +93,7 @@ def _verdict(
     roles: FeatureRoles,
     baseline: Baseline,
     *,
+    split: str,
     blessed: bool,
 ) -> Verdict:
     evaluation_dir = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
@@ -102,7 +104,7 @@ def _verdict(
         candidate,
         load_measurement(evaluation_dir, BASELINE_KEY) if has_baseline else None,
         no_baseline=baseline.reason,
-        interval_of=_Intervals(input_dict, rules, roles),
+        interval_of=_Intervals(input_dict, rules, roles, split=split),
     )
     return Verdict(
         blessed=blessed and all(each.state != BROKEN for each in judgements),
@@ -110,14 +112,16 @@ def _verdict(
         num_rows=int(candidate.whole.get(EXAMPLE_COUNT, 0)),
         metrics=candidate.whole,
         baseline=baseline,
+        split=split,
+        weight=roles.weight or "",
     )
 
 
 class _Intervals:
-    """Gives intervals; predicts the eval split once for all of them, if there is a rule with a confidence."""
+    """Gives intervals; predicts the split once for all of them, if there is a rule with a confidence."""
 
-    def __init__(self, input_dict: Artifacts, rules: list[Rule], roles: FeatureRoles) -> None:
-        examples_dir = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], "eval")
+    def __init__(self, input_dict: Artifacts, rules: list[Rule], roles: FeatureRoles, *, split: str) -> None:
+        examples_dir = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], split)
         self._files = [io_utils.all_files_pattern(examples_dir)]
         self._roles = roles
         rules = [rule for rule in rules if rule.confidence]

@@ -1,8 +1,8 @@
 """Confidence intervals of scores. Runs in the Evaluator's process.
 
 Shares of rows (accuracy, precision and recall of a class) get Wilson's interval (Wilson 1927, Probable Inference), all
-other scores and every change the percentiles of a bootstrap (Efron 1979, Bootstrap Methods); a change is that of both
-models on the same resampled rows.
+other scores, every change and all of weighted rows the percentiles of a bootstrap (Efron 1979, Bootstrap Methods); a
+change is that of both models on the same resampled rows.
 """
 
 from collections.abc import Callable
@@ -33,11 +33,12 @@ def interval_of(
     Returns:
         The lower and upper end; None where there is no row to compute it of.
     """
-    confidence = rule.confidence or 0.0
-    if not rule.is_change and METRICS[rule.score.metric].denominator and not rule.score.average:
+    confidence, row_weights = rule.confidence or 0.0, candidate.weights
+    if row_weights is None and not rule.is_change and METRICS[rule.score.metric].denominator and not rule.score.average:
         return _wilson(*_share(rule, candidate, class_names), confidence)
 
-    def statistic(weights: Floats) -> float:
+    def statistic(counts: Floats) -> float:
+        weights = counts if row_weights is None else counts * row_weights
         value = measure(rule.score, candidate, class_names, weights)
         if not rule.is_change or baseline is None:
             return value

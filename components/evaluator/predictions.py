@@ -23,17 +23,20 @@ def predict_rows(model_dir: str, file_patterns: Sequence[str], roles: FeatureRol
     Args:
         model_dir: Folder of a SavedModel that our Trainer exported.
         file_patterns: Patterns of gzipped TFRecord files of raw tf.Examples.
-        roles: Names the label.
+        roles: Names the label and the weight.
     """
     signatures = tf.saved_model.load(model_dir).signatures
-    labels, probabilities = [], []
+    labels, probabilities, weights = [], [], []
     for examples in _batches(file_patterns):
         transformed = signatures["transform_features"](examples=examples)
         labels.append(transformed[transformed_name(roles.label)].numpy()[:, 0])
         probabilities.append(signatures["serving_default"](examples=examples)["probabilities"].numpy())
+        if roles.weight:
+            weights.append(transformed[transformed_name(roles.weight)].numpy()[:, 0])
     if not labels:
         return Predictions(np.zeros(0, np.int64), np.zeros((0, len(roles.class_names))))
-    return Predictions(np.concatenate(labels), np.concatenate(probabilities))
+    row_weights = np.concatenate(weights).astype(np.float64) if weights else None
+    return Predictions(np.concatenate(labels), np.concatenate(probabilities), row_weights)
 
 
 def slice_rows(file_patterns: Sequence[str], slices: Iterable[Slice]) -> dict[str, npt.NDArray[np.str_]]:

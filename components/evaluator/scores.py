@@ -22,10 +22,12 @@ class Predictions:
     Attributes:
         labels: int `[num_rows]`, each 0 to C - 1.
         probabilities: float `[num_rows, C]`.
+        weights: How much each row counts, float `[num_rows]`; None if all count alike.
     """
 
     labels: Ints
     probabilities: Floats
+    weights: Floats | None = None
 
     @cached_property
     def predicted(self) -> Ints:
@@ -62,7 +64,8 @@ class Predictions:
 
     def take(self, rows: npt.NDArray[np.bool_]) -> "Predictions":
         """Returns the rows of a mask."""
-        return Predictions(self.labels[rows], self.probabilities[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return Predictions(self.labels[rows], self.probabilities[rows], weights)
 
 
 def calibration_bin(confidences: Floats) -> Ints:

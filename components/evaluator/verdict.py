@@ -107,9 +107,11 @@ class Verdict:
     Attributes:
         blessed: Whether the Pusher may push the model.
         judgements: Of every rule and slice.
-        num_rows: Rows of the eval split.
+        num_rows: Rows of the split that decides.
         metrics: Every metric of the candidate over the whole split, by name.
         baseline: What it was compared with.
+        split: Name of the split that decides.
+        weight: Name of the weight by which its rows count; empty if all count alike.
     """
 
     blessed: bool
@@ -117,6 +119,8 @@ class Verdict:
     num_rows: int
     metrics: dict[str, float]
     baseline: Baseline
+    split: str = "eval"
+    weight: str = ""
 
     def __str__(self) -> str:
         decisive = [each for each in self.judgements if each.state == (HELD if self.blessed else BROKEN)]
@@ -124,11 +128,12 @@ class Verdict:
         slices = [str(each) for each in decisive if each.where]
         if self.blessed and slices:
             slices = [f"all {len(slices)} slices held" if len(slices) > 1 else "1 slice held"]
-        told = [", ".join(_shortened(whole)) + f" on {self.num_rows} eval rows"] * bool(whole) + _shortened(slices)
-        return (
-            "; ".join(told)
-            or f"TFMA refuses what the rules do not, on {self.num_rows} eval rows; its validation says why"
-        )
+        told = [", ".join(_shortened(whole)) + f" on {self._rows}"] * bool(whole) + _shortened(slices)
+        return "; ".join(told) or f"TFMA refuses what the rules do not, on {self._rows}; its validation says why"
+
+    @property
+    def _rows(self) -> str:
+        return f"{self.num_rows} {self.split} rows" + f" weighted by {self.weight}" * bool(self.weight)
 
     @property
     def served_score(self) -> str:
@@ -176,6 +181,8 @@ def parse_verdict(text: str | bytes) -> Verdict:
         num_rows=values["num_rows"],
         metrics={name: math.nan if value is None else value for name, value in values["metrics"].items()},
         baseline=Baseline(**values["baseline"]),
+        split=values["split"],
+        weight=values["weight"],
     )
 
 

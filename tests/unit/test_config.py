@@ -215,7 +215,7 @@ def test_overrides_replace_values(reference_config_file):
         ("trainer.metrics=accuracy", "trainer.metrics: must be a list. Received: 'accuracy'."),
         ("trainer.num_epochs=1" + 5000 * "0", "--set trainer.num_epochs=1000.*: the value is not YAML."),
         ('label.class_names=["a\\nb", b, c]', r"label.class_names\[0\]: should match pattern"),
-        ("label.key=ph", "label: the label 'ph' is FLOAT; it must be INT or BYTES.\n--set: label: the label 'ph' needs"),
+        ("label.key=ph", "label: the label 'ph' is FLOAT; it must be INT or BYTES.\n--set: label: the label 'ph'"),
         ("pipeline_name=My pipeline", "pipeline_name: .*pattern.*Received: 'My pipeline'."),
         ("example_gen.input_dir=nowhere", "example_gen.input_dir: there is no folder .*/nowhere."),
         ("schema_gen.schema_file=nowhere", "schema_gen.schema_file: there is no local file .*/nowhere."),

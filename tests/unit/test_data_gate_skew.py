@@ -17,8 +17,11 @@ from components.data_gate import DEFAULT_THRESHOLD
 from components.data_gate.skew import compare_with_requests
 
 SCHEMA = text_format.Parse(
-    'feature { name: "rain" type: FLOAT } feature { name: "gates" type: INT } '
-    'feature { name: "action" type: INT int_domain { is_categorical: true } }',
+    'feature { name: "rain" type: FLOAT shape { dim { size: 1 } } } '
+    'feature { name: "gates" type: INT shape { dim { size: 1 } } } '
+    'feature { name: "town" type: BYTES value_count { max: 1 } } feature { name: "age" type: INT } '
+    'feature { name: "key" type: BYTES annotation { tag: "id" } } '
+    'feature { name: "action" type: INT int_domain { is_categorical: true } not_in_environment: "SERVING" }',
     schema_pb2.Schema(),
 )
 NUM_ROWS = 300
@@ -30,14 +33,16 @@ def rows():
     return {
         "rain": np.float32(random.normal(5, 1, NUM_ROWS)).astype(float).tolist(),
         "gates": random.integers(0, 50, NUM_ROWS).tolist(),
+        "town": random.choice(["Ulm", "Bonn", "Rome"], NUM_ROWS).tolist(),
     }
 
 
 @pytest.fixture(scope="module")
 def ours(rows):
     columns = {**rows, "action": [0, 1, 2] * (NUM_ROWS // 3)}
+    types = {"rain": pa.float32(), "town": pa.binary()}
     arrays = {
-        name: pa.array([[value] for value in values], pa.list_(pa.float32() if name == "rain" else pa.int64()))
+        name: pa.array([[value] for value in values], pa.list_(types.get(name, pa.int64())))
         for name, values in columns.items()
     }
     options = tfdv.StatsOptions(schema=SCHEMA)
@@ -65,7 +70,11 @@ def records(rows):
 
 
 def example(row):
-    kinds = {float: lambda v: {"float_list": {"value": [v]}}, int: lambda v: {"int64_list": {"value": [v]}}}
+    kinds = {
+        float: lambda v: {"float_list": {"value": [v]}},
+        int: lambda v: {"int64_list": {"value": [v]}},
+        str: lambda v: {"bytes_list": {"value": [v.encode()]}},
+    }
     features = {name: tf.train.Feature(**kinds[type(value)](value)) for name, value in row.items()}
     return tf.train.Example(features=tf.train.Features(feature=features))
 
@@ -125,7 +134,9 @@ FILES = {
         "r.jsonl", lines({"inputs": {"examples": [encoded(row) for row in records(rows)]}}),
     ),
     "csv": lambda rows, _: (
-        "r.csv", "rain,action,gates\n" + "".join(f"{row['rain']!r},,{row['gates']}\n" for row in records(rows)),
+        "r.csv",
+        "rain,action,gates,town\n"
+        + "".join(f"{row['rain']!r},,{row['gates']},{row['town']}\n" for row in records(rows)),
     ),
     "predict by examples": lambda rows, path: (
         "r.tfrecord",
@@ -139,7 +150,10 @@ FILES = {
         "r.tfrecord.gz",
         tfrecord(
             path,
-            [classify_log([example({"gates": row["gates"]})], example({"rain": row["rain"]})) for row in records(rows)],
+            [
+                classify_log([example({"gates": row["gates"], "town": row["town"]})], example({"rain": row["rain"]}))
+                for row in records(rows)
+            ],
             "GZIP",
         ),
     ),
@@ -151,7 +165,12 @@ def test_requests_like_the_training_rows_are_at_no_distance(compare, rows, tmp_p
     comparison, sentences = compare(*FILES[kind](rows, tmp_path / "written"))
     assert sentences == []
     assert comparison.against.startswith(f"{NUM_ROWS} requests of ")
-    assert {each.feature: each.value for each in comparison.distances} == {"rain": 0.0, "gates": 0.0}
+    assert {each.feature: each.value for each in comparison.distances} == {
+        "rain": 0.0,
+        "gates": 0.0,
+        "town": 0.0,
+        "age": None,
+    }
 
 
 @pytest.mark.parametrize("severity", ["warn", "fail"])
@@ -257,3 +276,21 @@ def test_file_without_requests_is_told(compare, name, content, sentences):
     assert comparison.note == "it holds no request that can be compared with"
     assert comparison.distances == ()
     assert found == sentences
+
+
+def test_missing_values_of_optional_features_are_none(compare, rows):
+    empty = {"town": "", "age": float("nan")}
+    columns = {**rows, "town": ["" if i % 3 == 0 else town for i, town in enumerate(rows["town"])]}
+    body = json.dumps({"inputs": columns | {"age": [float("nan")] * NUM_ROWS}})
+    comparison, sentences = compare("r.jsonl", body)
+    assert sentences == []
+    distances = {each.feature: each.value for each in comparison.distances}
+    assert distances["age"] is None
+    assert distances["town"] < 0.1
+    _, sentences = compare("r.jsonl", json.dumps({"instances": [{"rain": 1.0, "gates": 2, **empty, "key": "x"}]}))
+    assert not any("town" in each or "age" in each or "key" in each for each in sentences)
+
+
+def test_text_that_is_none_is_told(compare, rows):
+    _, sentences = compare("r.jsonl", json.dumps({"instances": [{"rain": 1.0, "gates": 2, "town": 7}]}))
+    assert "left out of r.jsonl: line 1: 'town' is 7, which is no text" in sentences[0]

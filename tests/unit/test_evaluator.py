@@ -26,7 +26,7 @@ def test_eval_config_measures_accuracy_and_loss_of_the_served_signature_whatever
     config = make_eval_config(ROLES, [])
     (model,) = config.model_specs
     assert (model.signature_name, model.label_key) == ("serving_default", "y_xf")
-    names = [json.loads(metric.config)["name"] for metric in config.metrics_specs[0].metrics]
+    names = [json.loads(metric.config)["name"] for spec in config.metrics_specs for metric in spec.metrics]
     assert names == ["accuracy", "loss", "example_count"]
 
 
