@@ -93,8 +93,19 @@ def load_schema(schema_file: str) -> schema_pb2.Schema:
 
 
 def used_features(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
-    """Returns the features that are in use, by name; not those that are deprecated or only planned."""
-    return {feature.name: feature for feature in schema.feature if feature.lifecycle_stage in _USED_STAGES}
+    """Returns the features that are in use, by name, each with its own copy of a string_domain that features share.
+
+    Those that are deprecated or only planned are not in use.
+    """
+    shared = {domain.name: domain for domain in schema.string_domain}
+    features = {}
+    for feature in schema.feature:
+        if feature.lifecycle_stage in _USED_STAGES:
+            features[feature.name] = copy = schema_pb2.Feature()
+            copy.CopyFrom(feature)
+            if feature.HasField("domain") and feature.domain in shared:
+                copy.string_domain.CopyFrom(shared[feature.domain])
+    return features
 
 
 def is_id(feature: schema_pb2.Feature) -> bool:
@@ -118,14 +129,12 @@ def is_categorical(feature: schema_pb2.Feature) -> bool:
     return feature.type == schema_pb2.BYTES or (feature.type == schema_pb2.INT and is_category)
 
 
-def categories(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> tuple[str, ...]:
-    """Returns the categories of a feature that its domain lists, as text and in its order; none if it lists none."""
+def categories(feature: schema_pb2.Feature) -> tuple[str, ...]:
+    """Returns the categories that the domain of a feature in use lists, as text and in its order; none without one."""
     if feature.type == schema_pb2.BYTES:
-        shared = {domain.name: domain for domain in schema.string_domain}
-        domain = shared.get(feature.domain) if feature.HasField("domain") else feature.string_domain
         if feature.HasField("bool_domain"):
             return (feature.bool_domain.false_value or "false", feature.bool_domain.true_value or "true")
-        return tuple(domain.value) if domain else ()
+        return tuple(feature.string_domain.value)
     if feature.HasField("bool_domain"):
         return ("0", "1")
     bounds = feature.int_domain
@@ -159,7 +168,7 @@ def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequen
     inputs = [feature for feature in features.values() if feature not in ids and feature not in weights]
     categorical = [feature.name for feature in inputs if is_categorical(feature)]
 
-    known = categories(schema, label) if label.type == schema_pb2.BYTES else ()
+    known = categories(label) if label.type == schema_pb2.BYTES else ()
     problems = [*_label_problems(label, known), *_class_name_problems(label, known, class_names)]
     problems += [problem for feature in inputs for problem in _feature_problems(feature)]
     problems += [problem for feature in weights for problem in _weight_problems(feature)]

@@ -17,7 +17,7 @@ _MISSING, _OUT_OF_VOCABULARY = 1, 1  # values beside the vocabulary's
 def domains_of(schema: schema_pb2.Schema, roles: FeatureRoles) -> dict[str, tuple[str, ...]]:
     """Returns the categories of each categorical feature of which the schema lists them; the others need a pass."""
     features = used_features(schema)
-    listed = {name: categories(schema, features[name]) for name in roles.categorical}
+    listed = {name: categories(features[name]) for name in roles.categorical}
     return {name: values for name, values in listed.items() if values}
 
 

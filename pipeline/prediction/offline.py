@@ -73,7 +73,16 @@ def _write_rows(columns: Mapping[str, npt.NDArray[Any]], rows_file: str) -> int:
 
 
 def _as_lists(values: npt.NDArray[Any]) -> pa.Array:
-    return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32), values[:, 0])
+    """Returns a column as tf.Example has it: an integer or a text that is missing is no value."""
+    column = values[:, 0]
+    if column.dtype == object:
+        is_missing, items = column == "", pa.array(column, pa.string()).cast(pa.binary())
+    elif column.dtype == np.float64:
+        is_missing = np.isnan(column)
+        items = pa.array(np.where(is_missing, 0, column).astype(np.int64))
+    else:
+        is_missing, items = np.zeros(len(column), bool), pa.array(column)
+    return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), items, mask=pa.array(is_missing))
 
 
 def _read_examples(index: int, folder: str) -> tuple[int, list[bytes]]:

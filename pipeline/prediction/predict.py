@@ -26,7 +26,7 @@ from pipeline.prediction.tables import InputError
 from pipeline.run_record import RunPaths
 from pipeline.serving.client import ServerError
 from pipeline.terminal import Terminal, shown
-from schema import load_schema
+from schema import load_schema, used_features
 
 _LONGEST_MESSAGE = 300
 
@@ -67,7 +67,7 @@ def predict_file(
     start = time.perf_counter()
     schema = load_schema(config.schema_gen.schema_file)
     roles = config.feature_roles()
-    features = [feature for feature in schema.feature if feature.name in roles.numeric]
+    features = [feature for name, feature in used_features(schema).items() if name in roles.features]
     request = check_request(
         input_file, output_file, features=features, class_names=roles.class_names, id_columns=id_columns
     )

@@ -16,9 +16,19 @@ from pipeline.prediction.request import check_request
 from pipeline.prediction.tables import InputError, open_table, rechunk
 
 SCHEMA = """
-feature { name: "level" type: FLOAT float_domain { min: 0 max: 10 disallow_nan: true disallow_inf: true } }
-feature { name: "gates" type: INT int_domain { min: 0 max: 5 } }
-feature { name: "wind" type: FLOAT }
+feature {
+  name: "level" type: FLOAT shape { dim { size: 1 } }
+  float_domain { min: 0 max: 10 disallow_nan: true disallow_inf: true }
+}
+feature { name: "gates" type: INT shape { dim { size: 1 } } int_domain { min: 0 max: 5 } }
+feature { name: "wind" type: FLOAT shape { dim { size: 1 } } }
+"""
+MIXED = """
+feature { name: "town" type: BYTES shape { dim { size: 1 } } string_domain { value: "Ulm" value: "Bonn" } }
+feature { name: "colour" type: BYTES }
+feature { name: "zone" type: INT int_domain { is_categorical: true } }
+feature { name: "depth" type: FLOAT }
+feature { name: "open" type: INT shape { dim { size: 1 } } bool_domain {} }
 """
 
 
@@ -255,3 +265,51 @@ def test_huge_cell_is_no_traceback(csv_file, features):
 def test_numbers_of_python_alone_are_none(cell, csv_file, features):
     with pytest.raises(InputError, match=f"'{cell}' is not a number"):
         check_cells(open_table(csv_file(f"level,gates,wind\n{cell},1,1\n")), features)
+
+
+def mixed():
+    return list(text_format.Parse(MIXED, schema_pb2.Schema()).feature)
+
+
+def test_missing_values_and_text_are_what_the_model_takes(csv_file):
+    file = csv_file("town,colour,zone,depth,open\nUlm, red ,7,1.5,true\nRome,,, ,0\n")
+    columns = parsed(file, mixed())
+    assert columns["town"].tolist() == [["Ulm"], ["Rome"]]
+    assert columns["colour"].tolist() == [[" red "], [""]]
+    assert (columns["zone"].dtype, columns["depth"].dtype, columns["open"].dtype) == (np.float64, np.float32, np.int64)
+    np.testing.assert_array_equal(columns["zone"], [[7], [np.nan]])
+    np.testing.assert_array_equal(columns["depth"], [[1.5], [np.nan]])
+    assert columns["open"].tolist() == [[1], [0]]
+    num_rows, warnings = check_cells(open_table(file), mixed())
+    assert num_rows == 2
+    assert warnings == ["WARNING: town: 1 of 2 values are none of the schema's categories; predicted all the same."]
+
+
+def test_parquet_gives_the_same_as_csv(csv_file, parquet_file):
+    file = csv_file("town,colour,zone,depth,open\nUlm,red,7,1.5,true\nRome,,,,0\n")
+    other = parquet_file(
+        town=pa.array(["Ulm", "Rome"]).dictionary_encode(),
+        colour=["red", None],
+        zone=pa.array([7, None]),
+        depth=[1.5, None],
+        open=[True, False],
+    )
+    for name, column in parsed(file, mixed()).items():
+        np.testing.assert_array_equal(parsed(other, mixed())[name], column)
+
+
+def test_cells_that_may_not_be_missing_or_are_none_are_named(csv_file):
+    file = csv_file("town,colour,zone,depth,open\n,,x,1,\nUlm,,7,deep,yes\n")
+    assert refusal(file, mixed()) == [
+        "rows.csv line 2: town: is empty.",
+        "rows.csv line 2: zone: 'x' is not a whole number.",
+        "rows.csv line 3: depth: 'deep' is not a number.",
+        "rows.csv line 2: open: is empty.",
+        "rows.csv line 3: open: 'yes' is not a whole number.",
+    ]
+
+
+def test_column_of_numbers_is_no_text(parquet_file, tmp_path):
+    file = parquet_file(town=[1, 2], colour=["a", "b"], zone=[1, 2], depth=[1.0, 2.0], open=[True, False])
+    with pytest.raises(InputError, match="column town is int64; the model wants text"):
+        check_request(file, tmp_path / "out.csv", features=mixed(), class_names=["a", "b"], id_columns=[])

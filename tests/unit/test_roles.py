@@ -5,7 +5,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from schema import FeatureRoles, SchemaError, categories, feature_roles, load_schema, transformed_name
+from schema import FeatureRoles, SchemaError, categories, feature_roles, load_schema, transformed_name, used_features
 
 NUMERIC = """
 feature { name: "x" type: FLOAT presence { min_fraction: 1.0 } shape { dim { size: 1 } } }
@@ -91,7 +91,7 @@ def test_features_of_every_kind_get_their_roles():
 )
 def test_categories_are_those_that_the_domain_lists(text, expected):
     schema = make_schema('string_domain { name: "shared" value: "x" value: "y" } feature { name: "f" ' + text + " }")
-    assert categories(schema, schema.feature[0]) == expected
+    assert categories(used_features(schema)["f"]) == expected
 
 
 def test_deprecated_feature_plays_no_role():
