@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from components.example_gen import NEWEST_SPAN
+from components.example_gen.csv_table import CsvOptions
+from components.example_gen.settings import Settings, make_settings
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
 from pipeline.data_gate_config import DataGateConfig
 from pipeline.deployment_config import KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
+from pipeline.example_gen_config import ExampleGenConfig
 from pipeline.trainer_config import TrainerConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
@@ -24,38 +27,6 @@ Event = Literal["pushed", "refused", "failed"]
 def _readable_schema(schema_file: str) -> str:
     load_schema(schema_file)
     return schema_file
-
-
-class SplitBuckets(Section):
-    """Hash buckets per split: 2 and 1 give two thirds and one third of the rows."""
-
-    train: Count = Field(2, ge=1, le=1000, description="Buckets of the split that is trained on.")
-    eval: Count = Field(1, ge=1, le=1000, description="Buckets of the split that validates and decides.")
-
-
-class ExampleGenConfig(Section):
-    """Where the rows come from and how they are split."""
-
-    pattern: SpanPattern = Field(
-        "*.csv", description="Of the files under `input_dir`, with one header line; `{SPAN}` in it stands for a number."
-    )
-    span: Count | None = Field(
-        None, ge=0, le=10**9, description="The span to read; null (parameter: -1) is the newest."
-    )
-    input_dir: InputDir = Field(description="Folder of the CSV files.")
-    split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits; the last one decides whether a model is pushed."""
-        return tuple(self.split_buckets.model_dump(exclude_none=True))
-
-    @field_validator("span")
-    @classmethod
-    def _is_in_the_pattern(cls, span: int | None, info: ValidationInfo) -> int | None:
-        if span is not None and "{SPAN" not in info.data.get("pattern", "{SPAN}"):
-            raise ValueError("there is no {SPAN} in example_gen.pattern that it could stand for.")
-        return span
 
 
 class SchemaGenConfig(Section):
@@ -124,7 +95,8 @@ class PusherConfig(Section):
 class BulkInferrerConfig(Section):
     """Rows without labels that a blessed model predicts at the end of a run."""
 
-    input_dir: InputDir | None = Field(None, description="Folder of their *.csv files; null leaves them out.")
+    pattern: SpanPattern = Field("*.csv", description="Of the files under `input_dir`.")
+    input_dir: InputDir | None = Field(None, description="Folder of their files; null leaves them out.")
     id_columns: tuple[str, ...] | None = Field(
         None, description="Columns that the table of predictions repeats; null repeats the schema's ids."
     )
@@ -213,6 +185,13 @@ class PipelineConfig(Section):
             check_rules(evaluator.rules(), load_schema(schema_gen.schema_file), roles.class_names)
         return evaluator
 
+    @field_validator("schema_gen")
+    @classmethod
+    def _rows_fit_the_schema(cls, schema_gen: SchemaGenConfig, info: ValidationInfo) -> SchemaGenConfig:
+        if example_gen := info.data.get("example_gen"):
+            example_gen.check(load_schema(schema_gen.schema_file))
+        return schema_gen
+
     @field_validator("data_gate")
     @classmethod
     def _data_gate_fits_the_schema(cls, data_gate: DataGateConfig, info: ValidationInfo) -> DataGateConfig:
@@ -262,6 +241,23 @@ class PipelineConfig(Section):
                 else {}
             ),
         }
+
+    def example_gen_settings(self) -> Settings | None:
+        """Returns how ExampleGen reads and splits the rows; None if TFX's own does."""
+        section = self.example_gen
+        if section.executor == "csv":
+            return None
+        return make_settings(
+            Path(self.schema_gen.schema_file).read_text(encoding="utf-8"),
+            label=self.label.key,
+            splits=section.splits,
+            buckets=tuple(section.buckets.values()),
+            split=section.split_settings(),
+            csv_options=CsvOptions(section.delimiter, section.encoding, section.null_values),
+            ignore_columns=section.ignore_columns,
+            bad_rows=section.bad_rows,
+            max_bad_rows=section.max_bad_rows,
+        )
 
     def feature_roles(self) -> FeatureRoles:
         """Reads the schema file and returns the role of each feature."""

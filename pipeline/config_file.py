@@ -75,7 +75,7 @@ def _existing_file(path: str) -> str:
     return path
 
 
-def _dir_with_csv_files(path: str, info: ValidationInfo) -> str:
+def _dir_with_files(path: str, info: ValidationInfo) -> str:
     if "://" in path:
         return path
     if not os.path.isdir(path):
@@ -86,10 +86,12 @@ def _dir_with_csv_files(path: str, info: ValidationInfo) -> str:
     if (span := info.data.get("span")) is not None:
         pattern = re.sub(r"\{SPAN(?::(\d+))?\}", lambda match: str(span).zfill(int(match[1] or 0)), pattern)
     pattern = re.sub(r"\{[^}]*\}", "*", pattern)
-    csv_files = sorted(Path(path).glob(pattern))
-    if not csv_files:
+    files = sorted(Path(path).glob(pattern))
+    if not files:
         raise ValueError(f"the folder {path} has no {pattern} file in it.")
-    if problems := [problem for file in csv_files for problem in header_problems(file)]:
+    if info.data.get("executor") == "csv" and (
+        problems := [problem for file in files for problem in header_problems(file)]
+    ):
         raise ValueError("\n".join(problems))
     return path
 
@@ -104,7 +106,7 @@ def _check_span_pattern(pattern: str) -> str:
 
 SpanPattern = Annotated[str, Field(pattern=r"^[^/.].*$"), AfterValidator(_check_span_pattern)]
 InputFile = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_file)]
-InputDir = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_dir_with_csv_files)]
+InputDir = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_dir_with_files)]
 
 
 def defines(function: str) -> AfterValidator:

@@ -62,12 +62,7 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     """
     roles = config.feature_roles()
 
-    example_gen = create_example_gen(
-        input_dir=parameters["input_dir"],
-        split_buckets=config.example_gen.split_buckets.model_dump(),
-        pattern=config.example_gen.pattern,
-        span=parameters.get("span", NEWEST_SPAN),
-    )
+    example_gen = _create_example_gen(config, parameters)
     examples = example_gen.outputs["examples"]
     schema_file = config.schema_gen.schema_file
     schema_gen = create_schema_gen(schema_file)
@@ -99,6 +94,16 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
     return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
+
+
+def _create_example_gen(config: PipelineConfig, parameters: Mapping[str, Any]) -> BaseComponent:
+    return create_example_gen(
+        input_dir=parameters["input_dir"],
+        split_buckets=config.example_gen.buckets,
+        pattern=config.example_gen.pattern,
+        span=parameters.get("span", NEWEST_SPAN),
+        settings=config.example_gen_settings(),
+    )
 
 
 def _create_data_gate(
@@ -189,7 +194,13 @@ def _create_consumers(
     settings = config.bulk_inferrer
     if not settings.input_dir:
         return []
-    unlabelled = create_example_gen(input_dir=parameters["unlabelled_input_dir"], split_buckets={"unlabelled": 1})
+    unlabelled_settings = config.example_gen_settings()
+    unlabelled = create_example_gen(
+        input_dir=parameters["unlabelled_input_dir"],
+        split_buckets={"unlabelled": 1},
+        pattern=settings.pattern,
+        settings=unlabelled_settings and unlabelled_settings.unlabelled(),
+    )
     unlabelled.with_id("UnlabelledExampleGen")
     bulk_inferrer = create_bulk_inferrer(
         unlabelled.outputs["examples"],

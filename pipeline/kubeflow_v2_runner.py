@@ -23,11 +23,12 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from components.exit_handler.component import create_exit_handler
 from components.pusher.executor import RUN_ID, SERVING_MODEL_DIR
 from components.source_digest import PROJECT_ROOT
-from pipeline.config import ExampleGenConfig, PipelineConfig
+from pipeline.config import PipelineConfig
 from pipeline.config_errors import ConfigError
 from pipeline.definition import create_components, create_pipeline
 from pipeline.deployment_config import KubeflowConfig, Target, TaskConfig, VertexConfig, task_config
 from pipeline.evaluator_config import ThresholdConfig
+from pipeline.example_gen_config import ExampleGenConfig
 from pipeline.run_record import EXIT_HANDLER, VERTEX_PUSHER
 from pipeline.trainer_config import TrainerConfig
 from pipeline.vertex import create_vertex_pusher, train_in_custom_job

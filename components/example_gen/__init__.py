@@ -4,6 +4,7 @@ from typing import Any
 
 REQUESTED_SPAN = "requested_span"  # execution property: the span to read
 NEWEST_SPAN = -1
+SETTINGS = "settings"  # execution property of the columnar ExampleGen: JSON, `components/example_gen/settings.py`
 
 
 def select_span(exec_properties: dict[str, Any]) -> None:
