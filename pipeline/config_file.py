@@ -89,6 +89,8 @@ def _dir_with_files(path: str, info: ValidationInfo) -> str:
     files = sorted(Path(path).glob(pattern))
     if not files:
         raise ValueError(f"the folder {path} has no {pattern} file in it.")
+    if folders := [file for file in files if file.is_dir()]:
+        raise ValueError("\n".join(f"{folder} is a folder. Set example_gen.pattern." for folder in folders))
     if info.data.get("executor") == "csv" and (
         problems := [problem for file in files for problem in header_problems(file)]
     ):

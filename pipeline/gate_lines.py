@@ -1,15 +1,30 @@
-"""What a run shows of DataGate's report. Imports neither TensorFlow nor TFX."""
+"""What a run shows of its data: the reports of ExampleGen and DataGate. Imports neither TensorFlow nor TFX."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.data_gate import REPORT_FILE
+from components.example_gen.input_report import QUARANTINE_FILE, load_report
 from pipeline.run_record import ComponentRun, RunPaths
-from pipeline.terminal import Terminal
+from pipeline.terminal import Terminal, shown
 
 _MOST_ROWS = 12
+
+
+def print_input(terminal: Terminal, components: Sequence[ComponentRun]) -> None:
+    """Prints how many rows were read and what is unusual about them, if the columnar ExampleGen has read them."""
+    for run in components:
+        with contextlib.suppress(OSError, KeyError):  # the stock ExampleGen writes no report
+            report = load_report(run.outputs["examples"])
+            heading = "Input   " if run.component == "ExampleGen" else f"{run.component}: "
+            terminal.print(f"{heading}{report}")
+            for warning in report.warnings():
+                terminal.print(f"Input   warning: {warning}", "yellow")
+            if report.num_quarantined:
+                terminal.print(f"Input   they are kept in {shown(Path(run.outputs['examples'], QUARANTINE_FILE))}")
 
 
 def print_gate(terminal: Terminal, components: Sequence[ComponentRun], paths: RunPaths) -> None:

@@ -20,7 +20,7 @@ from components.exit_handler import notifier
 from components.imports import without_garbage_collection
 from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
-from pipeline.gate_lines import print_gate
+from pipeline.gate_lines import print_gate, print_input
 from pipeline.log_file import redirected_output
 from pipeline.run_record import (
     ExitCode,
@@ -77,6 +77,7 @@ def run_pipeline(
                 force_push=force_push,
             )
         components = run.components if run else ()
+        print_input(terminal, components)
         print_gate(terminal, components, paths)
         record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
         _print_summary(terminal, record, config, paths)
@@ -217,13 +218,14 @@ def _first_of(refusals: Sequence[str], terminal: Terminal) -> str:
     for refusal in refusals:
         terminal.print(f"  - {refusal}", "red")
     first, *others = refusals
-    return first + f" (and {len(others)} more, above)" * bool(others)
+    return first.rstrip(".") + f" (and {len(others)} more, above)" * bool(others)
 
 
 def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
     if isinstance(err, DataRefusedError):
-        paths.gate_file.parent.mkdir(parents=True, exist_ok=True)
-        paths.gate_file.write_text(err.report)
+        if err.report:  # ExampleGen has none
+            paths.gate_file.parent.mkdir(parents=True, exist_ok=True)
+            paths.gate_file.write_text(err.report)
         return ExitCode.DATA_REFUSED, f"DATA REFUSED: {_first_of(str(err).splitlines(), terminal)}; {_serving(paths)}"
     with contextlib.suppress(KeyError):
         if run and (refusals := _infra_refusals(run, terminal)):  # so that Evaluator could not load the model either

@@ -12,7 +12,7 @@ import pyarrow.csv as pc
 
 from components.example_gen.table import Table, TableError, first_line
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

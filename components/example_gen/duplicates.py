@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from components.example_gen.shards import open_file
 
-_MOST_AT_ONCE = 2_000_000  # hashes: 16 bytes each, and as much for sorting
-_BLOCK_BYTES = 1 << 23
+_MOST_AT_ONCE = 1 << 18  # hashes: 16 bytes each, and as much for sorting
+_BLOCK_BYTES = 1 << 20
 _MOST_EXAMPLES = 5
 Place = tuple[int, int]  # number of the file, and of the row in it
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from components.example_gen.csv_table import CsvOptions, CsvTable, decompressed, read_header
 from components.example_gen.table import OpenFile, Table, TableError, reading
 
-_BLOCK_ROWS = 50_000
+_BLOCK_ROWS = 16_384
 _MAGIC_BYTES = 6
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _DELIMITERS = ",;\t|"
@@ -20,7 +20,11 @@ _DELIMITERS = ",;\t|"
 
 class _ParquetTable(Table):
     def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with reading(self.file), self.open_file(self.file) as stream, pq.ParquetFile(stream) as file:
+        with (
+            reading(self.file),
+            self.open_file(self.file) as stream,
+            pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20) as file,
+        ):
             if file.num_row_groups:  # iter_batches would raise
                 yield from file.iter_batches(_BLOCK_ROWS, columns=list(columns))
 

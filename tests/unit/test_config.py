@@ -417,12 +417,12 @@ def test_unreadable_schema_is_named_where_it_is_set(reference_config_file, tmp_p
 def test_header_that_would_be_misread_is_refused(reference_config_file, tmp_path, header, message):
     (tmp_path / "rows.csv").write_bytes(header)
     with pytest.raises(ConfigError, match=message):
-        load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
+        load_config(reference_config_file, ["example_gen.executor=csv", f"example_gen.input_dir={tmp_path}"])
 
 
 def test_folder_with_the_name_of_a_csv_file_is_refused(reference_config_file, tmp_path):
     (tmp_path / "rows.csv").mkdir()
-    with pytest.raises(ConfigError, match=r"rows.csv cannot be read: Is a directory."):
+    with pytest.raises(ConfigError, match=r"rows.csv is a folder."):
         load_config(reference_config_file, [f"example_gen.input_dir={tmp_path}"])
 
 
@@ -461,3 +461,48 @@ def test_variable_that_is_no_variable_is_refused(config_file, text):
     edit(config_file, "enable_cache: true", f"image: '{text}'")
     with pytest.raises(ConfigError, match=r"holds a \$\{ that is not of the form \$\{NAME\} or \$\{NAME:-text\}"):
         load_config(str(config_file))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["split={by: key}"], "by: key needs keys"),
+        (["split={by: row, keys: [a]}"], "keys is not for by: row"),
+        (["split={by: key, keys: [ph], stratify: true}"], "stratify is not for by: key"),
+        (["split={by: column, column: fold, values: {train: [a]}}"], "values must be given for train and for eval"),
+        (["split={by: column, column: f, values: {train: [1], eval: [1]}}"], "values names '1' twice"),
+        (["split={by: time, column: day, ends: {eval: 2024-01-01}}"], "ends must be {train: TIME}, for two splits"),
+        (["split={by: time, column: day, ends: {train: soon}}"], "ends.train: 'soon' is not a time in ISO 8601"),
+        (["split={by: time, column: d, ends: {train: 2024-02-01, eval: 2024-01-01}}"], "ends must ascend"),
+        (["encoding=utf-9"], "Did you mean 'utf-8'"),
+        (["delimiter=;;"], "example_gen.delimiter"),
+        (["executor=csv", "bad_rows=quarantine"], "executor: csv, TFX's own, knows nothing of bad_rows"),
+        (["executor=csv", "split={by: row, stratify: true}"], "executor: csv, TFX's own, knows nothing of split"),
+        (["ignore_columns=[ph]"], "ignore_columns: 'ph' is a feature of the schema"),
+        (["max_bad_rows=2"], "max_bad_rows"),
+        (["split_buckets={train: 2, eval: 1, test: 0}"], "split_buckets.test"),
+    ],
+)
+def test_mistake_in_how_rows_are_read_is_named(reference_config_file, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(reference_config_file, [f"example_gen.{each}" for each in overrides])
+
+
+@pytest.mark.parametrize(
+    ("override", "splits"),
+    [
+        ("split_buckets={train: 7, eval: 2, test: 1}", ("train", "eval", "test")),
+        ("split={by: column, column: f, values: {eval: [1], train: [2], test: [3]}}", ("train", "eval", "test")),
+        ("split={by: time, column: d, ends: {train: 2024-01-01}}", ("train", "eval")),
+        (
+            "split={by: time, column: d, ends: {train: 2024-01-01, eval: 2024-02-01T12:00:00Z}}",
+            ("train", "eval", "test"),
+        ),
+    ],
+)
+def test_splits_follow_from_what_decides(reference_config_file, override, splits):
+    config = load_config(reference_config_file, [f"example_gen.{override}"])
+    assert config.example_gen.splits == splits
+    settings = config.example_gen_settings()
+    assert settings.splits == splits
+    assert type(settings).from_json(settings.to_json()) == settings
