@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli_options import checked_reason, config_options, destination_options, load_or_exit, root_option
 from pipeline.compile_command import compile_command
+from pipeline.init.command import init
 from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
 from pipeline.rehearsal.command import rehearse
@@ -23,6 +24,7 @@ def main() -> None:
     """A TFX pipeline for tabular classification: only a model that has earned it is pushed."""
 
 
+main.add_command(init)
 main.add_command(versions)
 main.add_command(predict)
 main.add_command(compile_command)
