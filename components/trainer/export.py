@@ -5,12 +5,17 @@ loaders ("Could not find variable"), so TF Serving and BulkInferrer fail (keras-
 `keras.export.ExportArchive` loads in all of them.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tfx.dsl.io import fileio
 
 from components.trainer.guards import check_logits, check_weights
 from components.trainer.samples import write_samples
@@ -59,7 +64,8 @@ def export_model(
     check_weights(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    transform = archive.transform_layer = tft_output.transform_features_layer()
+    transform = tft_output.transform_features_layer()
+    archive.track(transform)  # for its lookup tables
     raw_spec = tft_output.raw_feature_spec()
     serving_spec = {name: raw_spec[name] for name in roles.features}
     labelled_spec = serving_spec | {name: raw_spec[name] for name in (roles.label, roles.weight) if name}
@@ -71,19 +77,24 @@ def export_model(
 
     logits = _logits(answer, raw_examples, serving_spec)
     check_logits(logits)
+    argument_names = _argument_names(roles.features)
     for name, endpoint, input_signature in (
         ("serving_default", lambda examples: answer(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
-        ("serving_features", lambda tensors: answer(_from_tensors(tensors, serving_spec)), _tensors(serving_spec)),
+        (
+            "serving_features",
+            lambda tensors: answer(_from_tensors(tensors, serving_spec, argument_names)),
+            _arguments(serving_spec, argument_names),
+        ),
         ("classify", lambda inputs: _classify(answer(tf.io.parse_example(inputs, serving_spec))), _INPUTS),
         ("transform_features", lambda examples: transform(tf.io.parse_example(examples, labelled_spec)), _EXAMPLES),
     ):
         archive.add_endpoint(name, endpoint, input_signature=[input_signature])
     archive.write_out(serving_model_dir, verbose=False)
-    _set_classify_method(serving_model_dir)
+    _finish_signatures(serving_model_dir, argument_names)
     write_samples(
         raw_examples,
         logits,
-        dtypes={name: np.dtype(spec.dtype.as_numpy_dtype) for name, spec in _tensors(serving_spec).items()},
+        dtypes={name: np.dtype(_tensor_type(spec).as_numpy_dtype) for name, spec in serving_spec.items()},
         serving_model_dir=serving_model_dir,
         model_run_dir=model_run_dir,
     )
@@ -104,20 +115,40 @@ def _classify(answer: Outputs) -> Outputs:
     return {"classes": answer["classes"], "scores": answer["probabilities"]}
 
 
-def _tensors(serving_spec: Spec) -> dict[str, tf.TensorSpec]:
-    """Returns what `serving_features` takes; integers that may be missing as float64, for NaN is no integer."""
+def _argument_names(features: Sequence[str]) -> dict[str, str]:
+    """Returns a name for each feature that TensorFlow takes for an argument's: as it sanitizes them, but each once.
+
+    Its graphs tell no capitals from small letters.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for feature in features:
+        base = re.sub(r"[^A-Za-z0-9]", "_", feature)
+        base = base if base[:1].isalpha() else f"arg_{base}"
+        candidates = itertools.chain([base], (f"{base}_{number}" for number in itertools.count(1)))
+        name = next(each for each in candidates if each.lower() not in taken)
+        taken.add(name.lower())
+        names[feature] = name
+    return names
+
+
+def _arguments(serving_spec: Spec, argument_names: Mapping[str, str]) -> dict[str, tf.TensorSpec]:
     return {
-        name: tf.TensorSpec(
-            [None, 1], tf.float64 if _may_be_missing(spec) and spec.dtype.is_integer else spec.dtype, name=name
-        )
+        argument_names[name]: tf.TensorSpec([None, 1], _tensor_type(spec), name=argument_names[name])
         for name, spec in serving_spec.items()
     }
 
 
-def _from_tensors(tensors: Outputs, serving_spec: Spec) -> Features:
+def _tensor_type(spec: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> tf.DType:
+    """Returns the type of what `serving_features` takes: float64 for an integer that may be missing, or NaN."""
+    return tf.float64 if _may_be_missing(spec) and spec.dtype.is_integer else spec.dtype
+
+
+def _from_tensors(tensors: Outputs, serving_spec: Spec, argument_names: Mapping[str, str]) -> Features:
     """Returns tensors of `serving_features` as tf.Examples would be parsed: sparse where a value may be missing."""
+    values = {name: tensors[argument_names[name]] for name in serving_spec}
     return {
-        name: _sparse(tensors[name], spec.dtype) if _may_be_missing(spec) else tensors[name]
+        name: _sparse(values[name], spec.dtype) if _may_be_missing(spec) else values[name]
         for name, spec in serving_spec.items()
     }
 
@@ -131,12 +162,24 @@ def _may_be_missing(spec: tf.io.FixedLenFeature | tf.io.VarLenFeature) -> bool:
     return isinstance(spec, tf.io.VarLenFeature)
 
 
-def _set_classify_method(serving_model_dir: str) -> None:
-    """Names the method of `classify`; Keras exports every signature for Predict."""
-    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(serving_model_dir)
-    method_name = tf.saved_model.CLASSIFY_METHOD_NAME
-    updater.replace_method_name(signature_key="classify", method_name=method_name, tags=["serve"])
-    updater.save()
+def _finish_signatures(serving_model_dir: str, argument_names: Mapping[str, str]) -> None:
+    """Gives the inputs of `serving_features` the features' own names, and `classify` its method's.
+
+    TensorFlow saves no input whose name is no argument's; Keras exports every signature for Predict.
+    """
+    file = os.path.join(serving_model_dir, tf.saved_model.SAVED_MODEL_FILENAME_PB)
+    with fileio.open(file, "rb") as stream:
+        saved_model = saved_model_pb2.SavedModel.FromString(stream.read())
+    for graph in saved_model.meta_graphs:
+        graph.signature_def["classify"].method_name = tf.saved_model.CLASSIFY_METHOD_NAME
+        inputs = graph.signature_def["serving_features"].inputs
+        tensors = {name: meta_graph_pb2.TensorInfo.FromString(inputs[argument].SerializeToString())
+                   for name, argument in argument_names.items()}  # fmt: skip
+        inputs.clear()
+        for name, tensor in tensors.items():
+            inputs[name].CopyFrom(tensor)
+    with fileio.open(file, "wb") as stream:
+        stream.write(saved_model.SerializeToString(deterministic=True))
 
 
 def _logits(
