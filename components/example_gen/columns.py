@@ -129,7 +129,8 @@ def _from_boolean_text(texts: pa.Array, feature: schema_pb2.Feature) -> Column:
 
 def _from_number_text(texts: pa.Array, data_type: pa.DataType, pattern: str, reason: str) -> Column:
     try:
-        return _finite(Column(texts.cast(data_type)))
+        if not _is_hexadecimal(texts, data_type):
+            return _finite(Column(texts.cast(data_type)))
     except pa.ArrowInvalid:  # which does not say which cell it was
         pass
     lowered = pc.utf8_lower(texts)
@@ -146,6 +147,11 @@ def _from_number_text(texts: pa.Array, data_type: pa.DataType, pattern: str, rea
     if unread is not None:
         column.refuse(TOO_LARGE, unread)
     return column
+
+
+def _is_hexadecimal(texts: pa.Array, data_type: pa.DataType) -> bool:
+    """Whether a cell may be 0x1F, which Arrow takes for an integer."""
+    return data_type == pa.int64() and bool(pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py())
 
 
 def _cast_one_by_one(texts: pa.Array, data_type: pa.DataType) -> tuple[pa.Array, Mask]:

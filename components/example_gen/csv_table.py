@@ -116,8 +116,8 @@ class CsvTable(Table):
         try:
             for line, _ in self._lines():  # noqa: B007
                 pass
-        except csv.Error:  # a cell without end
-            return line
+        except csv.Error:  # the next record has a cell of many megabytes
+            return line + 1 if self._has_odd_quotes(line + 1) else None
         with self._bytes() as stream, _text(stream, "utf-8", "replace") as text:
             last_record = itertools.islice(text, line - 1, None)
             try:
@@ -125,6 +125,10 @@ class CsvTable(Table):
             except csv.Error as err:
                 return line if "unexpected end" in str(err) else None
         return None
+
+    def _has_odd_quotes(self, line: int) -> bool:
+        with self._bytes() as stream, _text(stream, "utf-8", "replace") as text:
+            return next(itertools.islice(text, line - 1, None), "").count('"') % 2 == 1
 
 
 class _QuoteCounter(io.RawIOBase):

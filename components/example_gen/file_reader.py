@@ -128,8 +128,8 @@ class FileReader:
 
     def quarantined(self) -> Iterator[str]:
         """Yields each row that is kept aside as a line of JSON: `place`, `reasons` and `cells`."""
-        places = self._table.places([row["record"] for row in self.bad_rows[:_MOST_PLACES]])
-        for row in self.bad_rows:
+        places = self._table.places(sorted(row["record"] for row in self.bad_rows)[:_MOST_PLACES])
+        for row in sorted(self.bad_rows, key=lambda each: each["record"]):
             record = row.pop("record")
             yield json.dumps({"place": places.get(record, f"{self.file} row {record + 1}"), **row}) + "\n"
 

@@ -160,7 +160,7 @@ def _assign(
         return block, hashes, splits.by_hash(_split_hashes(block, settings, hashes), settings.buckets)
     cells = block.extras[split["column"]]
     assign: Mapping[str, Callable[[], splits.Codes]] = {
-        "column": lambda: splits.by_value(cells.cast(pa.string()), split["values"]),
+        "column": lambda: splits.by_value(cells.cast(pa.string()), [split["values"][name] for name in settings.splits]),
         "time": lambda: splits.by_time(cells, split["ends"]),
     }
     codes = assign[split["by"]]()

@@ -4,7 +4,7 @@ Of a row alone it depends where a hash, a column or a time decides, so that no r
 Stratified, a row follows those before it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,14 +25,14 @@ def by_hash(hashes: Hashes, buckets: Sequence[int]) -> Codes:
     return np.searchsorted(bounds, hashes % np.uint64(bounds[-1]), side="right").astype(np.uint8)
 
 
-def by_value(texts: pa.Array, values: Mapping[str, Sequence[str]]) -> Codes:
+def by_value(texts: pa.Array, values: Sequence[Sequence[str]]) -> Codes:
     """Returns the split of each row by a column's text.
 
     Args:
         texts: Strings, `[num_rows]`.
-        values: Which texts go to which split, in the order of the splits.
+        values: Of each split, in order, the texts that go there.
     """
-    known = [(text, code) for code, each in enumerate(values.values()) for text in each]
+    known = [(text, code) for code, each in enumerate(values) for text in each]
     codes = np.array([code for _, code in known] + [NONE], np.uint8)
     found = pc.index_in(texts, pa.array([text for text, _ in known], pa.string()))
     return codes[found.fill_null(len(known)).to_numpy(zero_copy_only=False)]

@@ -140,8 +140,8 @@ def _parse_numbers(column: pa.ChunkedArray, feature: schema_pb2.Feature) -> tupl
     is_whole = feature.type == schema_pb2.INT
     wrong: dict[int, str] = {}
     try:
-        if column.null_count:
-            raise pa.ArrowInvalid("missing values")
+        if column.null_count or (_is_text(column.type) and pc.any(pc.match_substring(column, "x")).as_py()):
+            raise pa.ArrowInvalid("missing values, or 0x1F, which Arrow takes for an integer")
         values = column.cast(pa.int64() if is_whole else pa.float64()).to_numpy()
     except pa.ArrowInvalid:  # Arrow does not say which cell it was
         values, wrong = _parse_cells(column.to_pylist(), is_whole)
