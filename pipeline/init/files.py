@@ -15,6 +15,7 @@ from pipeline.init.decisions import IGNORED, LABEL, NUMERIC, Decision
 SCHEMA_FILE, CONFIG_FILE = "schema.pbtxt", "pipeline.yaml"
 _TEMPLATE = Path(__file__).with_name("pipeline.yaml.j2")
 # Rows of the table, and as how many epochs and rows per step are then enough for a few thousand steps.
+_MOST_STRATIFIED = 5_000  # rows; of more, chance gives every class its share, and no row ever moves
 _TRAINING = ((500, 100, 16), (5_000, 60, 32), (50_000, 30, 128), (500_000, 10, 512), (float("inf"), 5, 1024))
 
 
@@ -56,6 +57,7 @@ def config_text(
         majority=majority,
         lower_bound=int((1 + majority) / 2 * 100) / 100,
         missing_indicator=has_missing,
+        stratify=label.num_rows < _MOST_STRATIFIED,
         class_weight="balanced" if max(counts.values()) >= 5 * min(counts.values()) else None,
         num_epochs=num_epochs,
         batch_size=batch_size,

@@ -166,4 +166,7 @@ def _kind(cells: pa.Array) -> str:
             return kind
     if pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
         return NUMBER
-    return TEXT if any(test(data_type) for test in (pa.types.is_string, pa.types.is_large_string)) else OTHER
+    if not any(test(data_type) for test in (pa.types.is_string, pa.types.is_large_string)):
+        return OTHER
+    values = pc.unique(_texts(cells).drop_null()).to_pylist()
+    return "" if not values else TIME if all(map(is_time, values)) else TEXT
