@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +67,13 @@ class Command:
     def __call__(self, *arguments):
         start = time.perf_counter()
         process = subprocess.run(
-            [*self.command, *arguments], cwd=self.cwd, env=self.environment, capture_output=True, text=True
+            [*self.command, *arguments],
+            cwd=self.cwd,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            # A shell makes what it starts in the background ignore the signal.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         seconds = time.perf_counter() - start
         record_file = max((self.root / "reports" / "reference").glob("*/run.json"))

@@ -20,8 +20,8 @@ FROM_DATA = {"ExampleGen", *FROM_STATISTICS}
         ("components/trainer/model.py", FROM_TRAINER),
         ("components/trainer/export.py", FROM_TRAINER),
         ("components/transform/preprocessing.py", FROM_TRANSFORM),
-        ("schema/roles.py", FROM_TRANSFORM),
-        ("schema/reference/schema.pbtxt", {"SchemaGen", *FROM_STATISTICS}),
+        ("schema/roles.py", FROM_DATA),
+        ("schema/reference/schema.pbtxt", {"SchemaGen", *FROM_DATA}),
         ("pipeline/terminal.py", ALWAYS),
     ],
 )

@@ -70,7 +70,7 @@ def test_byte_that_flipped_after_evaluation_is_refused(served):
     result = run(*arguments)
     assert result.executed == {"DataGate", "Pusher"}
     assert result.exit_code == 5, result.stdout
-    reason = "variables/variables.data-00000-of-00001 has changed since the Trainer wrote it."
+    reason = "variables/variables.data-00000-of-00001 has changed since the Trainer wrote it"
     assert result.last_line == f"NOT PUSHED: {reason}; serving stays on version {again.versions[-1]}"
     assert result.versions == again.versions
 

@@ -370,7 +370,7 @@ REST_ERRORS = {
         "/reference:predict",
         lambda model: features(model, **{next(iter(model.rows[0])): [1.0, 2.0]}),
         400,
-        r"(?s)Incompatible shapes: .*Inputs that do not fit signature serving_features: "
+        r"(?s)condition \[1,11\], .*Inputs that do not fit signature serving_features: "
         r"\w+ is float \[1,2\] and should be float \[\?,1\]\.$",
     ),
     "wrong example": (
@@ -463,7 +463,7 @@ GRPC_ERRORS = {
     "wrong shape": (
         with_first(to_tensor_proto(np.zeros((1, 2), np.float32))),
         grpc.StatusCode.INVALID_ARGUMENT,
-        r"(?s)Incompatible shapes: .*: \w+ is float \[1,2\] and should be float \[\?,1\]\.$",
+        r"(?s)condition \[1,11\], .*: \w+ is float \[1,2\] and should be float \[\?,1\]\.$",
     ),
     "broken tensor": (
         with_first(tensor_pb2.TensorProto(dtype=1, tensor_content=b"abc")),
