@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -226,7 +227,8 @@ def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, termin
         if err.report:  # ExampleGen has none
             paths.gate_file.parent.mkdir(parents=True, exist_ok=True)
             paths.gate_file.write_text(err.report)
-        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {_first_of(str(err).splitlines(), terminal)}; {_serving(paths)}"
+        refusals = str(err).replace(f"{Path.cwd()}{os.sep}", "").splitlines()
+        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {_first_of(refusals, terminal)}; {_serving(paths)}"
     with contextlib.suppress(KeyError):
         if run and (refusals := _infra_refusals(run, terminal)):  # so that Evaluator could not load the model either
             return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"

@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -62,13 +63,9 @@ def export_model(
         ValueError: If a weight, or a logit of a real row, is not finite; nothing is written then.
     """
     check_weights(model)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     transform = tft_output.transform_features_layer()
-    archive.track(transform)  # for its lookup tables
     raw_spec = tft_output.raw_feature_spec()
     serving_spec = {name: raw_spec[name] for name in roles.features}
-    labelled_spec = serving_spec | {name: raw_spec[name] for name in (roles.label, roles.weight) if name}
     inputs = roles.model_inputs(tft_output.transformed_feature_spec())
 
     def answer(features: Features) -> Outputs:
@@ -77,27 +74,40 @@ def export_model(
 
     logits = _logits(answer, raw_examples, serving_spec)
     check_logits(logits)
-    argument_names = _argument_names(roles.features)
-    for name, endpoint, input_signature in (
-        ("serving_default", lambda examples: answer(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
-        (
-            "serving_features",
-            lambda tensors: answer(_from_tensors(tensors, serving_spec, argument_names)),
-            _arguments(serving_spec, argument_names),
-        ),
-        ("classify", lambda inputs: _classify(answer(tf.io.parse_example(inputs, serving_spec))), _INPUTS),
-        ("transform_features", lambda examples: transform(tf.io.parse_example(examples, labelled_spec)), _EXAMPLES),
-    ):
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(transform)  # for its lookup tables
+    names = _argument_names(roles.features)
+    labelled_spec = serving_spec | {name: raw_spec[name] for name in (roles.label, roles.weight) if name}
+    endpoints = _endpoints(answer, transform, serving_spec, labelled_spec, names)
+    for name, (endpoint, input_signature) in endpoints.items():
         archive.add_endpoint(name, endpoint, input_signature=[input_signature])
     archive.write_out(serving_model_dir, verbose=False)
-    _finish_signatures(serving_model_dir, argument_names)
-    write_samples(
-        raw_examples,
-        logits,
-        dtypes={name: np.dtype(_tensor_type(spec).as_numpy_dtype) for name, spec in serving_spec.items()},
-        serving_model_dir=serving_model_dir,
-        model_run_dir=model_run_dir,
-    )
+    _finish_signatures(serving_model_dir, names)
+    dtypes = {name: np.dtype(_tensor_type(spec).as_numpy_dtype) for name, spec in serving_spec.items()}
+    write_samples(raw_examples, logits, dtypes=dtypes, serving_model_dir=serving_model_dir, model_run_dir=model_run_dir)
+
+
+def _endpoints(
+    answer: Callable[[Features], Outputs],
+    transform: Callable[[Features], Outputs],
+    serving_spec: Spec,
+    labelled_spec: Spec,
+    names: Mapping[str, str],
+) -> dict[str, tuple[Callable[[Any], Outputs], Any]]:
+    """Returns the function and the input of each signature."""
+    return {
+        "serving_default": (lambda examples: answer(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
+        "serving_features": (
+            lambda tensors: answer(_from_tensors(tensors, serving_spec, names)),
+            _arguments(serving_spec, names),
+        ),
+        "classify": (lambda inputs: _classify(answer(tf.io.parse_example(inputs, serving_spec))), _INPUTS),
+        "transform_features": (
+            lambda examples: transform(tf.io.parse_example(examples, labelled_spec)),
+            _EXAMPLES,
+        ),
+    }
 
 
 def _answer(logits: tf.Tensor, roles: FeatureRoles) -> Outputs:

@@ -189,7 +189,7 @@ def test_other_splits_and_a_quarantine_run_to_the_end(sluice, mixed):
     options += [
         "example_gen.split_buckets={train: 3, eval: 1, test: 1}",
         "trainer.class_weight=balanced",
-        "evaluator.baseline=none",
+        "evaluator.thresholds=[{metric: accuracy, lower_bound: 0.7}]",
     ]
     exit_code, output = sluice(
         "run", "mixed/pipeline.yaml", *(word for option in options for word in ("--set", option))
