@@ -1,11 +1,14 @@
 """What TFMA measures with our config, beside scikit-learn on the same predictions."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow_model_analysis as tfma
 from sklearn import metrics as sklearn_metrics
 
+from components.evaluator import EXAMPLE_COUNT
 from components.evaluator.eval_config import make_eval_config
 from components.evaluator.judge import load_measurement
 from components.evaluator.rules import METRICS, Rule, Score, Slice
@@ -52,6 +55,22 @@ def measured(rows, tmp_path_factory):
     return load_measurement(folder)
 
 
+@pytest.fixture(scope="module")
+def weighted(rows, tmp_path_factory):
+    """What TFMA measures of weighted rows, and the weights."""
+    predictions, _ = rows
+    weights = np.random.default_rng(5).uniform(0.1, 3, 500).astype(np.float32)
+    roles = dataclasses.replace(ROLES, weight="w")
+    config = make_eval_config(roles, [Rule(score, "lower_bound", 0.0) for score in scores()])
+    assert config.model_specs[0].example_weight_key == "w_xf"
+    del config.model_specs[:]
+    config.model_specs.add(label_key="y", prediction_key="probabilities", example_weight_key="w_xf")
+    table = pd.DataFrame({"y": predictions.labels, "probabilities": list(predictions.probabilities), "w_xf": weights})
+    folder = str(tmp_path_factory.mktemp("weighted"))
+    tfma.analyze_raw_data(table, config, output_path=folder)
+    return load_measurement(folder), weights
+
+
 def tolerance(score):
     return BINNED if score.metric == "auc" else 1e-6
 
@@ -61,6 +80,14 @@ def test_tfma_measures_what_the_rows_say(measured, rows, score):
     predictions, _ = rows
     expected = measure(score, predictions, CLASS_NAMES, np.ones(500))  # which tests/unit hold to scikit-learn
     assert measured.whole[score.name] == pytest.approx(expected, abs=tolerance(score))
+
+
+@pytest.mark.parametrize("score", scores(), ids=lambda score: score.name)
+def test_tfma_measures_weighted_rows(weighted, rows, score):
+    (measured, weights), (predictions, _) = weighted, rows
+    expected = measure(score, predictions, CLASS_NAMES, weights.astype(np.float64))
+    assert measured.whole[score.name] == pytest.approx(expected, abs=10 * tolerance(score))
+    assert measured.whole[EXAMPLE_COUNT] == 500
 
 
 @pytest.mark.parametrize("score", scores(), ids=lambda score: score.name)

@@ -210,6 +210,16 @@ def test_rows_of_each_class_are_counted_exactly(num_classes):
     assert counts == np.bincount(labels, minlength=num_classes).tolist()
 
 
+@pytest.mark.parametrize("num_classes", [2, 40])
+def test_rows_of_each_class_of_a_text_label_are_counted_exactly(num_classes):
+    random = np.random.default_rng(num_classes)
+    names = [f"class {index}" for index in range(num_classes)]
+    labels = random.choice(num_classes, size=3000)
+    frame = pd.DataFrame({"y": [names[label] for label in labels] + ["another"]})
+    statistics = tfdv.generate_statistics_from_dataframe(frame)
+    assert class_counts(statistics.datasets[0], "y", names) == np.bincount(labels, minlength=num_classes).tolist()
+
+
 def test_classes_are_not_counted_by_halves():
     labels = np.arange(2000)
     for schema in (

@@ -197,3 +197,19 @@ def test_there_is_no_interval_where_most_resamples_lack_a_class():
     assert (
         interval_of(Rule(Score("auc", "flush"), "lower_bound", 0.5, confidence=0.95), rows, None, CLASS_NAMES) is None
     )
+
+
+def test_interval_of_weighted_rows_is_around_the_weighted_value():
+    random = np.random.default_rng(2)
+    labels = random.integers(0, 2, 400)
+    probabilities = np.eye(2)[np.where(random.random(400) < 0.8, labels, 1 - labels)]
+    is_correct = probabilities.argmax(axis=1) == labels
+    rule = Rule(Score("accuracy"), "lower_bound", 0.5, confidence=0.95)
+    for weights in (np.where(is_correct, 3.0, 1.0), np.where(is_correct, 1.0, 3.0)):
+        low, high = interval_of(rule, Predictions(labels, probabilities, weights), None, ("a", "b"))
+        assert low < np.average(is_correct, weights=weights) < high
+        assert high - low < 0.15
+    equal = interval_of(rule, Predictions(labels, probabilities, np.full(400, 7.0)), None, ("a", "b"))
+    np.testing.assert_allclose(
+        equal, interval_of(rule, Predictions(labels, probabilities), None, ("a", "b")), atol=0.01
+    )

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.model import build_model
-from components.trainer.module import TrainingTrace, create_early_stopping, load_rows
+from components.trainer.module import TrainingTrace, balance_classes, create_early_stopping, load_rows
 from schema import FeatureRoles
 
 FEATURES = ["a_xf", "b_xf"]
@@ -164,3 +164,69 @@ def test_diverged_training_stops_with_advice(tmp_path):
     columns["a_xf"][0] = np.nan
     with pytest.raises(ValueError, match=r"loss is nan in epoch 1: training diverged\. Lower trainer\.learning_rate"):
         model.fit(columns, labels, validation_split=0.5, verbose=0, callbacks=[TrainingTrace(str(tmp_path / "t.json"))])
+
+
+def test_categories_are_one_hot_encoded_up_to_a_size_and_embedded_beyond():
+    model = build_model(FEATURES, 2, hidden_units=[], num_categories={"colour_xf": 5, "town_xf": 300}, one_hot_up_to=16)
+    names = {type(layer).__name__ for layer in model.layers}
+    assert {"CategoryEncoding", "Embedding"} < names
+    assert model.get_layer("logits").kernel.shape == (2 + 5 + 5, 2)  # 300 ** 0.25 is between 4 and 5
+    columns = {"a_xf": [[0.5]], "b_xf": [[0.1]], "colour_xf": [[4]], "town_xf": [[299]]}
+    logits = model(
+        {name: np.array(values, np.float32 if name[1] == "_" else np.int64) for name, values in columns.items()}
+    )
+    assert tuple(logits.shape) == (1, 2)
+
+
+def test_single_categorical_feature_is_enough():
+    model = build_model([], 2, hidden_units=[4], num_categories={"colour_xf": 5})
+    assert tuple(model({"colour_xf": np.array([[1], [2]])}).shape) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["od280/od315", "sepal length (cm)", "größe", "SELECT *"])
+def test_any_name_of_a_feature_is_one_of_an_input(name):
+    model = build_model([name, "b"], 2, hidden_units=[2])
+    columns = {name: np.zeros((3, 1), np.float32), "b": np.ones((3, 1), np.float32)}
+    model.fit(tf.data.Dataset.from_tensor_slices((columns, np.array([0, 1, 0]))).batch(2), verbose=0)
+    assert tuple(model(columns).shape) == (3, 2)
+
+
+def test_weighted_rows_make_metrics_weighted():
+    model = build_model(FEATURES, 2, hidden_units=[], is_weighted=True)
+    columns, labels = make_rows(8)
+    model.compute_loss(x=None, y=labels, y_pred=model(columns))
+    right = model(columns).numpy().argmax(1) == labels[:, 0]
+    weights = np.where(right, 3.0, 1.0).astype(np.float32)
+    found = model.evaluate(columns, labels, sample_weight=weights, verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["accuracy"], weights[right].sum() / weights.sum(), rtol=1e-6)
+
+
+WEIGHTED = FeatureRoles(numeric=("a", "b"), label="y", class_names=("no", "yes"), weight="w")
+WEIGHTED_SPEC = SPEC | {"w_xf": tf.io.FixedLenFeature([1], tf.float32)}
+
+
+def test_weights_are_read_with_mean_one(tmp_path):
+    columns, labels = make_rows(20)
+    weights = np.arange(20, dtype=np.float32)[:, np.newaxis]
+    write_examples(tmp_path / "rows.gz", columns | {"w_xf": weights}, labels)
+    features, _, read = load_rows([f"{tmp_path}/rows*"], WEIGHTED_SPEC, WEIGHTED, split="train")
+    assert set(features) == set(FEATURES)
+    np.testing.assert_allclose(read.mean(), 1, rtol=1e-6)
+    np.testing.assert_allclose(sorted(read), np.arange(20) / 9.5, rtol=1e-6)
+
+
+def test_weights_that_are_all_zero_are_refused(tmp_path):
+    columns, labels = make_rows(5)
+    write_examples(tmp_path / "rows.gz", columns | {"w_xf": np.zeros((5, 1), np.float32)}, labels)
+    with pytest.raises(ValueError, match="the weight 'w' is 0 in every row of the train split; no row would count"):
+        load_rows([f"{tmp_path}/rows*"], WEIGHTED_SPEC, WEIGHTED, split="train")
+
+
+def test_balanced_classes_count_alike():
+    labels = np.array([[0]] * 9 + [[1]])
+    _, _, weights = balance_classes(({}, labels), 2)
+    np.testing.assert_allclose([weights[:9].sum(), weights[9]], [5, 5], rtol=1e-6)
+    given = np.linspace(0.5, 1.5, 10).astype(np.float32)
+    _, _, weights = balance_classes(({}, labels, given), 3)
+    np.testing.assert_allclose(weights[:9].sum(), weights[9], rtol=1e-6)
+    np.testing.assert_allclose(weights[1] / weights[0], given[1] / given[0], rtol=1e-6)
