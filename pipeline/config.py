@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from components.example_gen import NEWEST_SPAN
-from components.example_gen.csv_table import CsvOptions
 from components.example_gen.settings import Settings, make_settings
 from pipeline.beam import BeamConfig
 from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
@@ -253,7 +252,7 @@ class PipelineConfig(Section):
             splits=section.splits,
             buckets=tuple(section.buckets.values()),
             split=section.split_settings(),
-            csv_options=CsvOptions(section.delimiter, section.encoding, section.null_values),
+            csv_options=section.csv_options,
             ignore_columns=section.ignore_columns,
             bad_rows=section.bad_rows,
             max_bad_rows=section.max_bad_rows,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.example_gen.csv_table import CsvOptions
 from components.example_gen.splits import is_time
 from pipeline.config_errors import choices
 from pipeline.config_file import Count, InputDir, Number, Section, SpanPattern, as_text
@@ -121,6 +122,11 @@ class ExampleGenConfig(Section):
         if self.split.by == "time":
             return ("train", "eval", "test")[: len(self.split.ends) + 1]
         return tuple(self.split_buckets.model_dump(exclude_none=True))
+
+    @property
+    def csv_options(self) -> CsvOptions:
+        """How CSV files are written."""
+        return CsvOptions(self.delimiter, self.encoding, self.null_values)
 
     @property
     def buckets(self) -> dict[str, int]:

@@ -88,7 +88,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Runs `work` on each file; returns the results in the files' order."""
         results_file = os.path.join(staging_dir, f"{step}-results")
         with self._make_beam_pipeline() as pipeline:
-            lines = pipeline | beam.Create(list(files)) | beam.Map(lambda file: json.dumps(work(file)))
+            # Without the shuffle one worker would read all files.
+            shuffled = pipeline | beam.Create(list(files)) | beam.Reshuffle()
+            lines = shuffled | beam.Map(lambda file: json.dumps(work(file)))
             _ = lines | beam.io.WriteToText(results_file)
         shards = [each.path for each in FileSystems.match([f"{results_file}-*"])[0].metadata_list]
         found = [json.loads(line) for shard in shards for line in _read(shard).splitlines()]

@@ -69,7 +69,12 @@ def predict_file(
     roles = config.feature_roles()
     features = [feature for name, feature in used_features(schema).items() if name in roles.features]
     request = check_request(
-        input_file, output_file, features=features, class_names=roles.class_names, id_columns=id_columns
+        input_file,
+        output_file,
+        features=features,
+        class_names=roles.class_names,
+        id_columns=id_columns,
+        csv_options=config.example_gen.csv_options,
     )
     run_id = datetime.now(UTC).strftime("predict-%Y%m%dT%H%M%S.%f")
     paths = RunPaths(root.resolve(), config.pipeline_name, run_id)

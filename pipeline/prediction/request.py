@@ -13,6 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.bulk_inferrer.predictions import PREDICTED_CLASS, PROBABILITY_PREFIX, Predictions
 from components.bulk_inferrer.table_writer import can_be_written, write_tables
+from components.example_gen.csv_table import CsvOptions
 from pipeline.prediction.features import type_problems
 from pipeline.prediction.tables import InputError, Table, file_format, open_table, rechunk
 
@@ -66,6 +67,7 @@ def check_request(
     features: Sequence[schema_pb2.Feature],
     class_names: Sequence[str],
     id_columns: Sequence[str],
+    csv_options: CsvOptions | None = None,
 ) -> PredictRequest:
     """Opens the input and checks all but its cells.
 
@@ -74,7 +76,7 @@ def check_request(
     """
     problems = list(_output_problems(input_file, output_file))
     try:
-        table = open_table(input_file)
+        table = open_table(input_file, csv_options)
     except InputError as err:
         raise InputError("\n".join([*problems, str(err)])) from err
     problems += _column_problems(table, [feature.name for feature in features], "feature")

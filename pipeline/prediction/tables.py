@@ -14,6 +14,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from components.bulk_inferrer.table_writer import FILE_FORMATS
+from components.example_gen.csv_table import CsvOptions
 
 MOST_EXAMPLES = 5
 _BATCH_ROWS = 10_000
@@ -66,12 +67,21 @@ class _ParquetTable(Table):
         return {row: f"{self.file} row {row} (counted from 0)" for row in rows}
 
 
+@dataclass(frozen=True)
 class _CsvTable(Table):
+    options: CsvOptions
+
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        parse = pc.ParseOptions(newlines_in_values=True)
-        convert = pc.ConvertOptions(include_columns=list(names), column_types=dict.fromkeys(names, pa.string()))
+        read = pc.ReadOptions(encoding=self.options.encoding)
+        parse = pc.ParseOptions(delimiter=self.options.delimiter, newlines_in_values=True)
+        convert = pc.ConvertOptions(
+            include_columns=list(names),
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            null_values=[value for value in self.options.null_values if value],  # who reads knows empty cells
+        )
         try:
-            with pc.open_csv(self.file, parse_options=parse, convert_options=convert) as reader:
+            with pc.open_csv(self.file, read, parse, convert) as reader:
                 yield from reader
         except (OSError, pa.ArrowException) as err:
             problems = self._problems()
@@ -85,9 +95,9 @@ class _CsvTable(Table):
 
     def _records(self) -> Iterator[tuple[int, int]]:
         """Yields the last line and the number of cells of each row."""
-        with self.file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        with self.file.open(encoding=_encoding(self.options), errors="replace", newline="") as text:
             csv.field_size_limit(_LARGEST_CELL)
-            reader = csv.reader(text)
+            reader = csv.reader(text, delimiter=self.options.delimiter)
             next(reader)
             yield from ((reader.line_num, len(cells)) for cells in reader if cells)
 
@@ -102,9 +112,10 @@ class _CsvTable(Table):
         if problems and (more := sum(1 for _ in uneven)):
             problems.append(f"{self.file}: {more} more lines have another number of cells than the header line.")
         with self.file.open("rb") as lines:
-            bad_text = (number for number, line in enumerate(lines, 1) if not _is_utf8(line))
+            bad_text = (number for number, line in enumerate(lines, 1) if not _is_text(line, self.options.encoding))
             return problems + [
-                f"{self.file} line {number}: is not UTF-8 text." for number in islice(bad_text, MOST_EXAMPLES)
+                f"{self.file} line {number}: is not {self.options.encoding.upper()} text."
+                for number in islice(bad_text, MOST_EXAMPLES)
             ]
 
 
@@ -121,8 +132,12 @@ def file_format(file: Path) -> str:
     return extension
 
 
-def open_table(file: Path) -> Table:
+def open_table(file: Path, csv_options: CsvOptions | None = None) -> Table:
     """Reads the names and types of a table's columns.
+
+    Args:
+        file: CSV or Parquet.
+        csv_options: How CSV is written; with `,`, in UTF-8 unless given.
 
     Raises:
         InputError: If the file is missing, unreadable or of another format, or has two columns of one name.
@@ -130,7 +145,7 @@ def open_table(file: Path) -> Table:
     if file.exists() and not file.is_file():
         raise InputError(f"{file} is no regular file; it is read more than once.")
     try:
-        table = _open_parquet(file) if file_format(file) == "parquet" else _open_csv(file)
+        table = _open_parquet(file) if file_format(file) == "parquet" else _open_csv(file, csv_options or CsvOptions())
     except (OSError, csv.Error, pa.ArrowException) as err:
         reason = err.strerror if isinstance(err, OSError) and err.strerror else err
         raise InputError(f"{file} cannot be read: {str(reason).rstrip('.')}.") from err
@@ -156,18 +171,22 @@ def _open_parquet(file: Path) -> Table:
     return _ParquetTable(file, pq.read_schema(file))
 
 
-def _open_csv(file: Path) -> Table:
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+def _open_csv(file: Path, options: CsvOptions) -> Table:
+    with file.open(encoding=_encoding(options), errors="replace", newline="") as text:
         csv.field_size_limit(_LARGEST_CELL)
-        names = next(csv.reader(text), None)
+        names = next(csv.reader(text, delimiter=options.delimiter), None)
     if not names:
         raise InputError(f"{file} is empty. Its first line must name the columns.")
-    return _CsvTable(file, pa.schema([(name, pa.string()) for name in names]))
+    return _CsvTable(file, pa.schema([(name, pa.string()) for name in names]), options)
 
 
-def _is_utf8(line: bytes) -> bool:
+def _encoding(options: CsvOptions) -> str:
+    return "utf-8-sig" if options.encoding.lower() in ("utf-8", "utf8") else options.encoding
+
+
+def _is_text(line: bytes, encoding: str) -> bool:
     try:
-        line.decode()
+        line.decode(encoding)
     except UnicodeDecodeError:
         return False
     return True

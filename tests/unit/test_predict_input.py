@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.example_gen.csv_table import CsvOptions
 from pipeline.prediction.features import check_cells, parse_features
 from pipeline.prediction.predictors import check_server, find_version
 from pipeline.prediction.request import check_request
@@ -313,3 +314,15 @@ def test_column_of_numbers_is_no_text(parquet_file, tmp_path):
     file = parquet_file(town=[1, 2], colour=["a", "b"], zone=[1, 2], depth=[1.0, 2.0], open=[True, False])
     with pytest.raises(InputError, match="column town is int64; the model wants text"):
         check_request(file, tmp_path / "out.csv", features=mixed(), class_names=["a", "b"], id_columns=[])
+
+
+def test_csv_is_read_as_the_config_says_that_it_is_written(csv_file):
+    text = "town;colour;zone;depth;open\nK\xf6ln;NA;7;?;true\nUlm;red;;2.5;0\n"
+    options = CsvOptions(";", "latin-1", ("", "NA", "?"))
+    table = open_table(csv_file(text.encode("latin-1")), options)
+    (chunk,) = rechunk(table.batches([feature.name for feature in mixed()]), 9)
+    columns = parse_features(chunk, mixed())
+    assert columns["town"].tolist() == [["K\xf6ln"], ["Ulm"]]
+    assert columns["colour"].tolist() == [[""], ["red"]]
+    np.testing.assert_array_equal(columns["depth"], np.float32([[np.nan], [2.5]]))
+    assert table.places([1]) == {1: f"{table.file} line 3"}
