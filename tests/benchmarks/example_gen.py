@@ -1,7 +1,8 @@
-"""Times ExampleGen beside TFX's own CsvExampleGen on the same rows, each in a fresh process, and compares what they wrote.
+"""Times ExampleGen beside TFX's own CsvExampleGen, each in a fresh process, and compares the rows that they wrote.
 
-`python tests/benchmarks/example_gen.py [--rows 1000000] [--large-rows 10000000]`. Seconds are those of a pipeline of this
-one component, driver and metadata included and imports not; memory is the peak of the process, imports included.
+`python tests/benchmarks/example_gen.py [--rows 1000000] [--large-rows 10000000]`: 7 minutes, 2 GB in the folder for
+temporary files. Both get Sluice's Beam arguments. Seconds are those of a pipeline of this one component, without
+imports; memory is the peak of the process, with its imports, which are given beside it.
 """
 
 import argparse
