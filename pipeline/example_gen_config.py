@@ -1,6 +1,5 @@
 """The config of ExampleGen. Runs at compile time; imports neither TensorFlow nor TFX."""
 
-import codecs
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -162,7 +161,7 @@ class ExampleGenConfig(Section):
     @classmethod
     def _is_known(cls, encoding: str) -> str:
         try:
-            codecs.lookup(encoding)
+            "".encode(encoding)  # refuses those of bytes too, such as rot13
         except LookupError as err:
             raise ValueError(
                 f"Python knows no encoding '{encoding}'. {choices(encoding, ['utf-8', 'latin-1', 'cp1252', 'utf-16'])}"

@@ -62,6 +62,24 @@ def check_type(data_type: pa.DataType, feature: schema_pb2.Feature) -> bool:
     return pa.types.is_integer(data_type) or pa.types.is_floating(data_type) or pa.types.is_decimal(data_type)
 
 
+def can_split_by(data_type: pa.DataType) -> bool:
+    """Whether a column of a typed file can decide about splits."""
+    if pa.types.is_dictionary(data_type):
+        data_type = data_type.value_type
+    is_kind = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_boolean,
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_decimal,
+        pa.types.is_date,
+        pa.types.is_timestamp,
+        pa.types.is_null,
+    )
+    return any(test(data_type) for test in is_kind)
+
+
 def convert(
     cells: pa.Array,
     feature: schema_pb2.Feature,
@@ -97,12 +115,7 @@ def convert(
 
 
 def _from_text(cells: pa.Array, feature: schema_pb2.Feature) -> Column:
-    try:
-        texts = cells.cast(pa.string())
-        bad_text = None
-    except pa.ArrowInvalid:
-        bad_text = np.array([cell is not None and not _is_utf8(cell) for cell in cells.to_pylist()])
-        texts = pc.if_else(pa.array(bad_text), pa.scalar(None, pa.binary()), cells).cast(pa.string())
+    texts, bad_text = _decode(cells)
     if feature.HasField("bool_domain"):
         column = _from_boolean_text(texts, feature)
     elif feature.type == schema_pb2.BYTES:
@@ -114,6 +127,15 @@ def _from_text(cells: pa.Array, feature: schema_pb2.Feature) -> Column:
     if bad_text is not None:
         column.refuse(NOT_UTF8, bad_text)
     return column
+
+
+def _decode(cells: pa.Array) -> tuple[pa.Array, Mask | None]:
+    """Returns binary cells as text, and which are no text; None if all are."""
+    try:
+        return cells.cast(pa.string()), None
+    except pa.ArrowInvalid:
+        bad_text = np.array([cell is not None and not _is_utf8(cell) for cell in cells.to_pylist()])
+        return pc.if_else(pa.array(bad_text), pa.scalar(None, pa.binary()), cells).cast(pa.string()), bad_text
 
 
 def _from_boolean_text(texts: pa.Array, feature: schema_pb2.Feature) -> Column:
@@ -130,7 +152,9 @@ def _from_boolean_text(texts: pa.Array, feature: schema_pb2.Feature) -> Column:
 def _from_number_text(texts: pa.Array, data_type: pa.DataType, pattern: str, reason: str) -> Column:
     try:
         if not _is_hexadecimal(texts, data_type):
-            return _finite(Column(texts.cast(data_type)))
+            values = texts.cast(data_type)
+            if data_type == pa.int64() or pc.all(pc.is_finite(values)).as_py() is not False:
+                return Column(values)
     except pa.ArrowInvalid:  # which does not say which cell it was
         pass
     lowered = pc.utf8_lower(texts)
@@ -138,9 +162,10 @@ def _from_number_text(texts: pa.Array, data_type: pa.DataType, pattern: str, rea
     is_number = pc.match_substring_regex(texts, pattern)
     good = pc.if_else(is_number, pc.replace_substring_regex(texts, r"^\+", ""), pa.scalar(None, pa.string()))
     values, unread = _cast_one_by_one(good, data_type) if data_type == pa.int64() else (good.cast(data_type), None)
-    column = _finite(Column(values))
+    column = Column(values)
     bad = _mask(pc.invert(is_number))
     if data_type == pa.float64():
+        column.refuse(TOO_LARGE_FLOAT, _mask(pc.is_inf(values)))  # such as 1e400
         column.refuse(NOT_FINITE, bad & _mask(is_word))
         bad &= ~_mask(is_word)
     column.refuse(reason, bad)
@@ -166,15 +191,34 @@ def _from_typed(cells: pa.Array, feature: schema_pb2.Feature, *, nan_is_null: bo
         data_type = ARROW_TYPES[feature.type]
         return Column(pc.if_else(cells, pa.scalar(yes, data_type), pa.scalar(no, data_type)))
     if feature.type == schema_pb2.BYTES:
-        texts = cells if _is_text(cells.type) else cells.cast(pa.string())
-        return Column(texts.cast(pa.binary()))
+        return _from_text((cells if _is_text(cells.type) else cells.cast(pa.string())).cast(pa.binary()), feature)
+    if pa.types.is_decimal(cells.type) and feature.type == schema_pb2.INT:
+        return _from_decimals(cells)
     if pa.types.is_decimal(cells.type):
         cells = cells.cast(pa.float64())
     if nan_is_null and pa.types.is_floating(cells.type):
         cells = pc.if_else(pc.is_nan(cells), pa.scalar(None, cells.type), cells)
     if feature.type == schema_pb2.FLOAT:
         return _to_float32(_finite(Column(cells.cast(pa.float64(), safe=False))))
-    return _to_int64(cells)
+    column = _to_int64(cells)
+    if feature.HasField("bool_domain"):
+        numbers = column.values.fill_null(0).to_numpy()
+        column.refuse(NOT_BOOLEAN, (numbers != 0) & (numbers != 1))
+    return column
+
+
+def _from_decimals(cells: pa.Array) -> Column:
+    """Returns int64 to the last digit, which no float has."""
+    numbers = cells.to_pylist()
+    is_whole = np.array([number is None or number == int(number) for number in numbers])
+    fits = np.array([number is None or -(2**63) <= number < 2**63 for number in numbers])
+    good = [None if number is None else int(number) for number in numbers]
+    column = Column(
+        pa.array([number if ok else None for number, ok in zip(good, is_whole & fits, strict=True)], pa.int64())
+    )
+    column.refuse(NOT_WHOLE, ~is_whole)
+    column.refuse(TOO_LARGE, is_whole & ~fits)
+    return column
 
 
 def _to_int64(cells: pa.Array) -> Column:

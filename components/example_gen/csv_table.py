@@ -1,18 +1,23 @@
 """Reads CSV block by block and finds the places of what is wrong in it. Runs on Beam workers and in `sluice init`."""
 
+import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 
 from components.example_gen.table import Table, TableError, first_line
 
 _BLOCK_BYTES = 1 << 20
+_OPEN_QUOTE = "a quote is opened and never closed"
+_AFTER_QUOTE = "text follows the end of a quoted cell; double a quote that is part of a text"
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,16 @@ class CsvTable(Table):
         read = pc.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, encoding=self.options.encoding)
         del self.uneven_rows[:], self.uneven_cells[:]
         with self._bytes() as stream:
-            counted = _QuoteCounter(stream)
+            watched = _QuoteWatch(stream, self.options.delimiter)
             try:
-                with pc.open_csv(counted, read_options=read, parse_options=parse, convert_options=convert) as reader:
+                with pc.open_csv(watched, read_options=read, parse_options=parse, convert_options=convert) as reader:
                     yield from reader
             except (OSError, pa.ArrowException, UnicodeError) as err:
                 if "cannot infer number of columns" in str(err):  # a header line without a line end
                     return
                 raise TableError(self._reason(err)) from err
-        if counted.num_quotes % 2 and (line := self._open_quote()):
-            raise TableError(f"{self.file} line {line}: a quote is opened and never closed.")
+        if watched.is_odd and (problem := self._quote_problem()):
+            raise TableError(problem)
 
     def places(self, records: Collection[int]) -> dict[int, str]:
         """As `Table.places`, by lines."""
@@ -88,63 +93,95 @@ class CsvTable(Table):
     def _bytes(self) -> BinaryIO:
         return decompressed(self.open_file(self.file), self.compression)
 
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yields the first line and the cells of each record, the header's first."""
+    def _lines(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """Yields the first line and the cells of each record, the header's first; `strict` is about quotes."""
         csv.field_size_limit(4 * _BLOCK_BYTES)
-        encoding = "utf-8-sig" if self.options.encoding.lower() in ("utf-8", "utf8") else self.options.encoding
-        with self._bytes() as stream, _text(stream, encoding, "replace") as text:
-            reader = csv.reader(text, delimiter=self.options.delimiter)
+        with self._bytes() as stream, _text(stream, python_encoding(self.options), "replace") as text:
+            reader = csv.reader(text, delimiter=self.options.delimiter, strict=strict)
             line = 1
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
+            try:
+                for cells in reader:
+                    if cells:
+                        yield line, cells
+                    line = reader.line_num + 1
+            except csv.Error as err:
+                raise _RecordError(line, str(err)) from err
 
     def _reason(self, err: Exception) -> str:
         """Says what Arrow refused, because it does not say where that is."""
         if isinstance(err, UnicodeError):
             return _no_text(self.file, self.options.encoding).replace(" line 1:", "")
+        if uneven := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(err)):  # else `note` had it
+            record = int(uneven[1]) - 2
+            reason = f"has {uneven[3]} cells; the header line has {uneven[2]}; and is not UTF-8 text"
+            return f"{self.places([record]).get(record, self.file)}: {reason}."
         if "straddling" not in str(err):
             return f"{self.file} cannot be read: {first_line(err)}."
-        if line := self._open_quote():
-            return f"{self.file} line {line}: a quote is opened and never closed."
-        return f"{self.file} has a row of more than {_BLOCK_BYTES >> 20} MiB."
+        return self._quote_problem() or f"{self.file} has a row of more than {_BLOCK_BYTES >> 20} MiB."
 
-    def _open_quote(self) -> int | None:
-        """Returns the line of a quote that is opened and never closed."""
-        line = 1
+    def _quote_problem(self) -> str | None:
+        """Says which quote is not as it must be, because Arrow takes any."""
         try:
-            for line, _ in self._lines():  # noqa: B007
+            for _ in self._lines(strict=True):
                 pass
-        except csv.Error:  # the next record has a cell of many megabytes
-            return line + 1 if self._has_odd_quotes(line + 1) else None
-        with self._bytes() as stream, _text(stream, "utf-8", "replace") as text:
-            last_record = itertools.islice(text, line - 1, None)
-            try:
-                list(csv.reader(last_record, delimiter=self.options.delimiter, strict=True))
-            except csv.Error as err:
-                return line if "unexpected end" in str(err) else None
+        except _RecordError as err:
+            if "expected after" in err.reason:
+                return f"{self.file} line {err.line}: {_AFTER_QUOTE}."
+            if "unexpected end" in err.reason or self._has_odd_quotes(err.line):  # or a cell of many megabytes
+                return f"{self.file} line {err.line}: {_OPEN_QUOTE}."
         return None
 
     def _has_odd_quotes(self, line: int) -> bool:
-        with self._bytes() as stream, _text(stream, "utf-8", "replace") as text:
+        with self._bytes() as stream, _text(stream, python_encoding(self.options), "replace") as text:
             return next(itertools.islice(text, line - 1, None), "").count('"') % 2 == 1
 
 
-class _QuoteCounter(io.RawIOBase):
-    """A stream that counts the quotes that it gives."""
+class _RecordError(ValueError):
+    """A record that Python's csv does not read."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+        self.reason = reason
+
+
+class _QuoteWatch(io.RawIOBase):
+    """A stream that notes whether each quote that it gives is where a cell begins or ends, or one of two.
+
+    Attributes:
+        is_odd: Whether one may not be; only bytes are looked at.
+    """
+
+    def __init__(self, stream: BinaryIO, delimiter: str) -> None:
         self._stream = stream
-        self.num_quotes = 0
+        self._beside = np.isin(np.arange(256), [*b'\n\r"', *delimiter.encode()])  # what may be beside a quote
+        self._tail = b"\n\n"  # whose last byte waits for the next one
+        self._is_open = False
+        self._found_odd = False
+
+    @property
+    def is_odd(self) -> bool:
+        return self._found_odd or self._is_open != self._tail.endswith(b'"')
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         block = self._stream.read(size)
-        self.num_quotes += block.count(b'"')
+        if block and not self._found_odd:
+            self._look_at(block.removeprefix(codecs.BOM_UTF8))
         return block
+
+    def _look_at(self, block: bytes) -> None:
+        content = self._tail + block
+        self._tail = content[-2:]
+        if b'"' not in content:
+            return
+        values = np.frombuffer(content, np.uint8)
+        quotes = np.flatnonzero(values[1:-1] == ord('"')) + 1
+        opening, closing = quotes[self._is_open :: 2], quotes[not self._is_open :: 2]
+        self._is_open ^= len(quotes) % 2 == 1
+        self._found_odd = not (self._beside[values[opening - 1]].all() and self._beside[values[closing + 1]].all())
 
 
 class _Readable(io.RawIOBase):
@@ -177,19 +214,26 @@ def read_header(file: str, options: CsvOptions, open_bytes: Callable[[], BinaryI
     Raises:
         TableError: If that is no text, or there is no line.
     """
-    encoding = "utf-8-sig" if options.encoding.lower() in ("utf-8", "utf8") else options.encoding
     try:
         with open_bytes() as stream:
-            text = _text(stream, encoding, "surrogateescape")
-            names = next((cells for cells in csv.reader(text, delimiter=options.delimiter) if cells), [])
+            text = _text(stream, python_encoding(options), "surrogateescape")
+            names = next((cells for cells in csv.reader(text, delimiter=options.delimiter, strict=True) if cells), [])
         "".join(names).encode()
-    except (UnicodeError, csv.Error) as err:
+    except UnicodeError as err:
         raise TableError(_no_text(file, options.encoding)) from err
+    except csv.Error as err:
+        reason = _AFTER_QUOTE if "expected after" in str(err) else _OPEN_QUOTE
+        raise TableError(f"{file} line 1: {reason}.") from err
     if "\0" in "".join(names):
         raise TableError(_no_text(file, options.encoding))
     if not names:
         raise TableError(f"{file} has no header line.")
     return names
+
+
+def python_encoding(options: CsvOptions) -> str:
+    """Returns the encoding of which a byte order mark, if there is one, is no part of the text."""
+    return "utf-8-sig" if codecs.lookup(options.encoding).name == "utf-8" else options.encoding
 
 
 def _no_text(file: str, encoding: str) -> str:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.example_gen.columns import ARROW_TYPES, Column, Mask, check_type, convert
+from components.example_gen.columns import ARROW_TYPES, Column, Mask, can_split_by, check_type, convert
 from components.example_gen.csv_table import CsvOptions
 from components.example_gen.faults import MOST_EXAMPLES, Faults, shown
-from components.example_gen.table import OpenFile, Table, TableError
+from components.example_gen.table import OpenFile, Table, TableError, texts_as_bytes
 from components.example_gen.tables import open_table, other_delimiter
 from schema import is_id, is_required
 
@@ -106,7 +106,7 @@ class FileReader:
         try:
             for batch in self._table.blocks(list(dict.fromkeys(names))):
                 self._note_uneven()
-                yield self._sound_rows(batch, first)
+                yield self._sound_rows(texts_as_bytes(batch), first)
                 first += len(batch)
             self._note_uneven()
         except TableError as err:
@@ -139,19 +139,22 @@ class FileReader:
             yield f"{self.file} has one column. Its delimiter seems to be {delimiter!r}: set example_gen.delimiter."
             return
         known = {*contract.features, *contract.extra_columns, *contract.ignored_columns}
-        for name in columns:
-            if name not in known:
-                hint = _did_you_mean(name, [each for each in known if each not in columns])
-                yield (
-                    f"{self.file}: the schema has no column '{name}'.{hint} Add it to the schema, or to "
-                    "example_gen.ignore_columns to leave it out."
-                )
         unknown = [each for each in columns if each not in known]
+        for name in unknown[:MOST_EXAMPLES]:
+            hint = _did_you_mean(name, [each for each in known if each not in columns])
+            yield (
+                f"{self.file}: the schema has no column {shown(name)}.{hint} Add it to the schema, or to "
+                "example_gen.ignore_columns to leave it out."
+            )
+        if len(unknown) > MOST_EXAMPLES:
+            yield f"{self.file} has {len(unknown) - MOST_EXAMPLES} more columns that the schema does not have."
         for name, feature in contract.features.items():
             yield from self._feature_problems(feature, columns.get(name), table.is_csv, unknown)
         for name in contract.extra_columns:
             if name not in columns:
                 yield f"{self.file} has no column '{name}', by which example_gen.split splits."
+            elif not table.is_csv and not can_split_by(columns[name]):
+                yield f"{self.file}: column '{name}' is {columns[name]}, by which example_gen.split cannot split."
 
     def _feature_problems(
         self, feature: schema_pb2.Feature, data_type: pa.DataType | None, is_csv: bool, unknown: Sequence[str]
@@ -183,8 +186,8 @@ class FileReader:
         columns = {name: self._convert(batch, feature) for name, feature in self.contract.features.items()}
         extras = {name: batch.column(name) for name in self.contract.extra_columns}
         checked = [*columns.items()]
-        if self._table.is_csv:
-            checked += [(name, convert(cells, _TEXT, is_csv=True)) for name, cells in extras.items()]
+        texts = {name: cells for name, cells in extras.items() if pa.types.is_binary(cells.type)}
+        checked += [(name, convert(cells, _TEXT, is_csv=True)) for name, cells in texts.items()]
         bad = np.zeros(len(batch), bool)
         for _, column in checked:
             for is_faulty in column.faults.values():
@@ -274,4 +277,4 @@ def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
 def _did_you_mean(name: str, names: Sequence[str]) -> str:
     normal = {each.strip().lower(): each for each in names}
     close = normal.get(name.strip().lower()) or next(iter(difflib.get_close_matches(name, names, n=1)), "")
-    return f" Did you mean '{close}'?" if close else ""
+    return f" Did you mean {shown(close)}?" if close else ""

@@ -27,7 +27,7 @@ from components.example_gen.settings import Settings
 _GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)  # a quarter of level 6's time
 _NO_SPLIT = {
     "column": "is in none of the splits of example_gen.split.values",
-    "time": "is not a time in ISO 8601, a date, a timestamp or a number of seconds",
+    "time": "is not a time in ISO 8601 nor, outside CSV, a date, a timestamp or a number of seconds",
 }
 Result = dict[str, Any]
 

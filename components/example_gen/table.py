@@ -61,6 +61,23 @@ class Table:
         return {record: f"{self.file} row {record + 1}" for record in records}
 
 
+def texts_as_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns a batch with its texts as bytes, because nobody has looked yet whether they are UTF-8.
+
+    Raises:
+        pa.ArrowInvalid: If a dictionary is broken.
+    """
+    return pa.RecordBatch.from_arrays([_as_bytes(column) for column in batch.columns], names=batch.schema.names)
+
+
+def _as_bytes(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column.validate(full=True)
+        column = column.cast(column.type.value_type)
+    views = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    return column.view(views[column.type]) if column.type in views else column
+
+
 class reading:  # noqa: N801
     """Makes a TableError of what a library says of a file."""
 

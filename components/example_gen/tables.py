@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.example_gen.csv_table import CsvOptions, CsvTable, decompressed, read_header
-from components.example_gen.table import OpenFile, Table, TableError, reading
+from components.example_gen.table import OpenFile, Table, TableError, reading, texts_as_bytes
 
 _BLOCK_ROWS = 16_384
 _MAGIC_BYTES = 6
@@ -33,8 +33,10 @@ class _ArrowTable(Table):
     def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with reading(self.file), self.open_file(self.file) as stream, _arrow_reader(stream) as reader:
             for batch in _arrow_batches(reader):
+                batch = batch.select(list(columns))
+                texts_as_bytes(batch).validate(full=True)  # what lies outside its buffers would end the process
                 for start in range(0, len(batch), _BLOCK_ROWS):
-                    yield batch.select(list(columns)).slice(start, _BLOCK_ROWS)
+                    yield batch.slice(start, _BLOCK_ROWS)
 
 
 def open_local(file: str) -> BinaryIO:
