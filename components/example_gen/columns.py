@@ -58,7 +58,7 @@ def check_type(data_type: pa.DataType, feature: schema_pb2.Feature) -> bool:
     if pa.types.is_boolean(data_type):
         return feature.type == schema_pb2.INT or feature.HasField("bool_domain")
     if feature.type == schema_pb2.BYTES:
-        return _is_text(data_type) or pa.types.is_temporal(data_type)
+        return _is_text(data_type) or pa.types.is_temporal(data_type) or pa.types.is_integer(data_type)
     return pa.types.is_integer(data_type) or pa.types.is_floating(data_type) or pa.types.is_decimal(data_type)
 
 

@@ -95,7 +95,7 @@ def _may_be(data_type: pa.DataType, feature: schema_pb2.Feature) -> bool:
         data_type = data_type.value_type
     if feature.type == schema_pb2.BYTES:
         is_flag = pa.types.is_boolean(data_type) and feature.HasField("bool_domain")
-        return _is_text(data_type) or pa.types.is_null(data_type) or is_flag
+        return _is_text(data_type) or pa.types.is_integer(data_type) or pa.types.is_null(data_type) or is_flag
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_null)
     return _is_text(data_type) or any(test(data_type) for test in tests)
 

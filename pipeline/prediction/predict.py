@@ -65,17 +65,7 @@ def predict_file(
         OSError: If output or log cannot be written.
     """
     start = time.perf_counter()
-    schema = load_schema(config.schema_gen.schema_file)
-    roles = config.feature_roles()
-    features = [feature for name, feature in used_features(schema).items() if name in roles.features]
-    request = check_request(
-        input_file,
-        output_file,
-        features=features,
-        class_names=roles.class_names,
-        id_columns=id_columns,
-        csv_options=config.example_gen.csv_options,
-    )
+    request = _checked_request(config, input_file, output_file, id_columns)
     run_id = datetime.now(UTC).strftime("predict-%Y%m%dT%H%M%S.%f")
     paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
     if server:
@@ -85,7 +75,7 @@ def predict_file(
     load = functools.partial(load_predictor, paths.serving_model_dir, server=server, version=version)
     terminal = Terminal(sys.stdout)
     with _output_stream(output_file) as output:
-        num_rows, warnings = check_cells(request.table, features)
+        num_rows, warnings = check_cells(request.table, request.features)
         for warning in warnings:
             terminal.print(warning, "yellow")
         if num_rows:
@@ -96,6 +86,21 @@ def predict_file(
     terminal.print(
         f"{num_rows} rows in {time.perf_counter() - start:.1f} s ({course}), peak memory {_peak_mib():.0f} MiB: "
         f"{shown(output_file)}"
+    )
+
+
+def _checked_request(
+    config: PipelineConfig, input_file: Path, output_file: Path, id_columns: Sequence[str]
+) -> PredictRequest:
+    roles = config.feature_roles()
+    features = used_features(load_schema(config.schema_gen.schema_file))
+    return check_request(
+        input_file,
+        output_file,
+        features=[feature for name, feature in features.items() if name in roles.features],
+        class_names=roles.class_names,
+        id_columns=id_columns,
+        csv_options=config.example_gen.csv_options,
     )
 
 

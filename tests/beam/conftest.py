@@ -105,4 +105,5 @@ def read(tmp_path):
         assert sorted(path.name for path in Path(examples.uri).iterdir() if path.name.startswith(".")) == []
         return Examples(examples.uri)
 
+    run.schema = SCHEMA
     return run

@@ -233,6 +233,18 @@ def test_optional_column_may_be_missing_and_is_told(read, tmp_path):
     assert {row["age"] for row in examples.rows("train")} == {None}
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_whole_numbers_may_be_the_names_of_classes(read, tmp_path, name):
+    schema = read.schema[: read.schema.index('feature {\n  name: "y"')] + (
+        'feature { name: "y" type: BYTES presence { min_fraction: 1.0 } shape { dim { size: 1 } } '
+        'string_domain { value: "-1" value: "1" } not_in_environment: "SERVING" }'
+    )
+    table = make_table(60).set_column(5, "y", pa.array([-1, 1] * 30))
+    write(table, tmp_path / "data", name)
+    examples = read("*", folder=tmp_path / "data", schema=schema)
+    assert {row["y"] for split in ("train", "eval") for row in examples.rows(split)} == {b"-1", b"1"}
+
+
 def stock_rows(folder, output_dir):
     """Returns the rows of stock CsvExampleGen, each as sorted names and values."""
     import tensorflow as tf

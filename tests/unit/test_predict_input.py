@@ -311,8 +311,8 @@ def test_cells_that_may_not_be_missing_or_are_none_are_named(csv_file):
 
 
 def test_column_of_numbers_is_no_text(parquet_file, tmp_path):
-    file = parquet_file(town=[1, 2], colour=["a", "b"], zone=[1, 2], depth=[1.0, 2.0], open=[True, False])
-    with pytest.raises(InputError, match="column town is int64; the model wants text"):
+    file = parquet_file(town=[1.5, 2.0], colour=["a", "b"], zone=[1, 2], depth=[1.0, 2.0], open=[True, False])
+    with pytest.raises(InputError, match="column town is double; the model wants text"):
         check_request(file, tmp_path / "out.csv", features=mixed(), class_names=["a", "b"], id_columns=[])
 
 
