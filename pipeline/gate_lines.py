@@ -19,7 +19,7 @@ def print_input(terminal: Terminal, components: Sequence[ComponentRun]) -> None:
     for run in components:
         with contextlib.suppress(OSError, KeyError):  # the stock ExampleGen writes no report
             report = load_report(run.outputs["examples"])
-            heading = "Input   " if run.component == "ExampleGen" else f"{run.component}: "
+            heading = "Input   " if run.component == "ExampleGen" else "Input   unlabelled: "
             terminal.print(f"{heading}{report}")
             for warning in report.warnings():
                 terminal.print(f"Input   warning: {warning}", "yellow")

@@ -1,11 +1,13 @@
-"""What a run prints of DataGate's report."""
+"""What a run prints of the reports of ExampleGen and DataGate."""
 
+import dataclasses
 import io
 import json
 
 import pytest
 
-from pipeline.gate_lines import print_gate
+from components.example_gen.input_report import InputReport, write_report
+from pipeline.gate_lines import print_gate, print_input
 from pipeline.run_record import ComponentRun, RunPaths
 from pipeline.terminal import Terminal
 
@@ -84,3 +86,35 @@ def test_feature_without_a_distance_is_named(printed):
 )
 def test_nothing_to_compare_takes_a_line_at_most(printed, drift, lines):
     assert printed({"drift": drift}) == lines
+
+
+def test_input_is_told_with_what_is_unusual_about_it(tmp_path):
+    report = InputReport(
+        num_files=2,
+        rows={"train": 6, "eval": 3},
+        num_quarantined=1,
+        duplicate_rows=2,
+        duplicate_row_examples=("a.csv row 3 is a.csv row 1", "b.csv row 2 is a.csv row 1"),
+        ids=("key", "day"),
+        duplicate_ids=1,
+        duplicate_id_examples=("b.csv row 2 is a.csv row 1",),
+        notes=("b.csv has no column 'age'; it is missing in every row",),
+    )
+    runs = []
+    for component in ("ExampleGen", "UnlabelledExampleGen", "Trainer"):
+        (tmp_path / component).mkdir()
+        runs.append(ComponentRun(component, "cached", 0.0, outputs={"examples": str(tmp_path / component)}))
+    write_report(report, str(tmp_path / "ExampleGen"))
+    write_report(dataclasses.replace(report, num_quarantined=0, duplicate_rows=0, duplicate_ids=0, notes=()),
+                 str(tmp_path / "UnlabelledExampleGen"))  # fmt: skip
+    stream = io.StringIO()
+    print_input(Terminal(stream), runs)  # the third has none, as of the stock ExampleGen
+    assert stream.getvalue().splitlines() == [
+        "Input   2 files, 9 rows (train 6, eval 3)",
+        "Input   warning: 1 row with faults left out (10.00%)",
+        "Input   warning: 2 duplicate rows (such as: a.csv row 3 is a.csv row 1; b.csv row 2 is a.csv row 1)",
+        "Input   warning: 1 row with the key and day of another (such as: b.csv row 2 is a.csv row 1)",
+        "Input   warning: b.csv has no column 'age'; it is missing in every row",
+        f"Input   they are kept in {tmp_path}/ExampleGen/quarantine.jsonl",
+        "Input   unlabelled: 2 files, 9 rows (train 6, eval 3)",
+    ]
