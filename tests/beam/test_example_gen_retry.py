@@ -16,7 +16,13 @@ def test_what_an_earlier_try_left_is_neither_in_the_way_nor_read(read, tmp_path)
         (left / name).parent.mkdir(parents=True)
         (left / name).write_bytes(b"half a shard")
     (left / ".staging").mkdir()
-    result = {"file": str(tmp_path / "rows.csv"), "rows": {"train": 99}, "problems": ["old"], "faults": [], "num_bad": 0}
+    result = {
+        "file": str(tmp_path / "rows.csv"),
+        "rows": {"train": 99},
+        "problems": ["old"],
+        "faults": [],
+        "num_bad": 0,
+    }
     (left / ".staging" / "write-results-00000-of-00003").write_text(json.dumps(result) + "\n")
     examples = read()
     assert sum(examples.report["rows"].values()) == len(examples.splits()) == 30
