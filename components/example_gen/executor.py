@@ -56,8 +56,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         settings = Settings.from_json(exec_properties[SETTINGS])
-        staging_dir = os.path.join(examples.uri, _STAGING_DIR)
-        fileio.makedirs(staging_dir)
+        staging_dir = _make_staging_dir(examples.uri)
         results: list[Result] = []
         names: list[str] = []
         for name, files, of_input in _inputs(exec_properties, settings):
@@ -95,6 +94,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         shards = [each.path for each in FileSystems.match([f"{results_file}-*"])[0].metadata_list]
         found = [json.loads(line) for shard in shards for line in _read(shard).splitlines()]
         return sorted(found, key=lambda result: list(files).index(result["file"]))
+
+
+def _make_staging_dir(examples_dir: str) -> str:
+    """Makes the folder of files that are not examples yet; removes what an earlier try of the task left."""
+    staging_dir = os.path.join(examples_dir, _STAGING_DIR)
+    for left in (staging_dir, *fileio.glob(os.path.join(examples_dir, "Split-*"))):
+        if fileio.exists(left):
+            fileio.rmtree(left)
+    fileio.makedirs(staging_dir)
+    return staging_dir
 
 
 def _inputs(exec_properties: Mapping[str, Any], settings: Settings) -> list[tuple[str, list[str], Settings]]:

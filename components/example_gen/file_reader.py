@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.example_gen.columns import ARROW_TYPES, Column, Mask, can_split_by, check_type, convert
 from components.example_gen.csv_table import CsvOptions
 from components.example_gen.faults import MOST_EXAMPLES, Faults, shown
-from components.example_gen.table import OpenFile, Table, TableError, texts_as_bytes
+from components.example_gen.table import OpenFile, Table, TableError, reading, texts_as_bytes
 from components.example_gen.tables import open_table, other_delimiter
 from schema import is_id, is_required
 
@@ -106,7 +106,9 @@ class FileReader:
         try:
             for batch in self._table.blocks(list(dict.fromkeys(names))):
                 self._note_uneven()
-                yield self._sound_rows(texts_as_bytes(batch), first)
+                with reading(self.file):
+                    batch = texts_as_bytes(batch)
+                yield self._sound_rows(batch, first)
                 first += len(batch)
             self._note_uneven()
         except TableError as err:

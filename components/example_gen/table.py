@@ -88,7 +88,7 @@ class reading:  # noqa: N801
         return None
 
     def __exit__(self, kind: Any, err: BaseException | None, trace: Any) -> None:
-        if isinstance(err, OSError | EOFError | pa.ArrowException):
+        if isinstance(err, OSError | EOFError | UnicodeError | MemoryError | pa.ArrowException):
             reason = getattr(err, "strerror", None) or first_line(err)
             raise TableError(f"{self._file} cannot be read: {reason}.") from err
 

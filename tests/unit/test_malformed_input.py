@@ -650,6 +650,18 @@ FILES |= {
         {"split": {"by": "key", "keys": ["fold"]}},
     ),
 }
+FILES |= {
+    "Arrow with the name of a column that is no UTF-8": (
+        "rows.arrow",
+        arrow().replace(b"gates", b"g\xe0tes"),
+        ["rows.arrow cannot be read: 'utf-8' codec can't decode byte 0xe0 in position 1: invalid continuation byte."],
+    ),
+    "Parquet with a dictionary that is no UTF-8": (
+        "rows.parquet",
+        parquet(town=pa.array(["Ulm", "B\u00f6"] * 3).dictionary_encode()).replace("B\u00f6".encode(), b"B\xff\xff"),
+        ["rows.parquet cannot be read: Dictionary array invalid: Invalid: Invalid UTF8 sequence at string index 1."],
+    ),
+}
 ROWS |= {
     "number beyond any float": (
         "rows.csv",
