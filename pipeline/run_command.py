@@ -227,8 +227,11 @@ def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, termin
         if err.report:  # ExampleGen has none
             paths.gate_file.parent.mkdir(parents=True, exist_ok=True)
             paths.gate_file.write_text(err.report)
-        refusals = str(err).replace(f"{Path.cwd()}{os.sep}", "").splitlines()
-        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {_first_of(refusals, terminal)}; {_serving(paths)}"
+        refusals = str(err).replace(f"{Path.cwd()}{os.sep}", "").removesuffix(err.advice).splitlines()
+        first = _first_of(refusals, terminal)
+        if err.advice:
+            terminal.print(f"  {err.advice}")
+        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {first}; {_serving(paths)}"
     with contextlib.suppress(KeyError):
         if run and (refusals := _infra_refusals(run, terminal)):  # so that Evaluator could not load the model either
             return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"

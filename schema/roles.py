@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 SERVING = "SERVING"
+RESERVED = ("examples",)  # what `serving_default` takes; TFMA would give it the feature instead
 ID_TAG, WEIGHT_TAG = "id", "weight"  # annotation { tag: "id" }
 _TYPE_NAMES = schema_pb2.FeatureType.Name
 _MOST_LISTED = 1000  # integers of a domain; of a wider one the vocabulary is what the training split holds
@@ -172,6 +173,7 @@ def feature_roles(schema: schema_pb2.Schema, label_key: str, class_names: Sequen
     problems = [*_label_problems(label, known), *_class_name_problems(label, known, class_names)]
     problems += [problem for feature in inputs for problem in _feature_problems(feature)]
     problems += [problem for feature in weights for problem in _weight_problems(feature)]
+    problems += _name_problems([feature for feature in inputs if feature.name not in categorical], inputs)
     if len(weights) > 1:
         problems.append(f"more than one weight: {', '.join(feature.name for feature in weights)}.")
     if not inputs:
@@ -238,6 +240,20 @@ def _feature_problems(feature: schema_pb2.Feature) -> list[str]:
     return [
         f"{_one_value(feature)[:-1]}, or, if it may be missing: presence {{ min_count: 1 }}, "
         "value_count { min: 1 max: 1 } and no shape."
+    ]
+
+
+def _name_problems(numeric: Sequence[schema_pb2.Feature], inputs: Sequence[schema_pb2.Feature]) -> list[str]:
+    """Says which features have names that the served model or Transform gives to something else."""
+    names = {transformed_name(feature.name): feature.name for feature in inputs}
+    taken = {missing_name(feature.name): feature.name for feature in numeric if not is_required(feature)}
+    return [
+        f"feature '{feature.name}' has the name of an input of the served model. Rename it."
+        for feature in inputs
+        if feature.name in RESERVED
+    ] + [
+        f"feature '{names[name]}' has the name of what says whether '{taken[name]}' is missing. Rename it."
+        for name in sorted(names.keys() & taken.keys())
     ]
 
 

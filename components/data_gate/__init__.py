@@ -13,8 +13,10 @@ class DataRefusedError(RuntimeError):
 
     Attributes:
         report: Text of `gate.json`, because TFX removes the outputs of an execution that failed.
+        advice: What to do, which is the last line of the message; empty if nothing is to be said.
     """
 
-    def __init__(self, message: str, report: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, report: str = "", advice: str = "") -> None:
+        super().__init__("\n".join(part for part in (message, advice) if part))
         self.report = report
+        self.advice = advice

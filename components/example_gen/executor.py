@@ -120,7 +120,8 @@ def _inputs(exec_properties: Mapping[str, Any], settings: Settings) -> list[tupl
     inputs = []
     for split in input_config.splits:
         pattern = posixpath.join(input_base, split.pattern)
-        files = [file for file in sorted(fileio.glob(pattern)) if not posixpath.basename(file).startswith(("_", "."))]
+        hidden = () if split.pattern.startswith(("_", ".")) else ("_", ".")
+        files = [file for file in sorted(fileio.glob(pattern)) if not posixpath.basename(file).startswith(hidden)]
         if not files:
             raise DataRefusedError(f"there is no file {pattern}.")
         of_input = settings
@@ -159,12 +160,11 @@ def _report(results: Sequence[Result], names: Sequence[str], settings: Settings)
     if settings.quarantines and not refusals and num_bad > settings.max_bad_rows * total:
         share = f"{num_bad} of {total} rows have faults, more than example_gen.max_bad_rows: {settings.max_bad_rows:g}"
         refusals += [f"{share}.", *_quarantined_reasons(results)]
-    if faults:
-        refusals += [*faults, _ADVICE]
+    refusals += faults
     if not refusals:
         refusals += _empty(rows, num_bad)
     if refusals:
-        raise DataRefusedError("\n".join(refusals))
+        raise DataRefusedError("\n".join(refusals), advice=_ADVICE if faults else "")
     duplicates = count_duplicates([result["hashes"] for result in results])
     return InputReport(
         num_files=len(results),

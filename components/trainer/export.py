@@ -6,6 +6,7 @@ loaders ("Could not find variable"), so TF Serving and BulkInferrer fail (keras-
 """
 
 import itertools
+import keyword
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -134,7 +135,7 @@ def _argument_names(features: Sequence[str]) -> dict[str, str]:
     taken: set[str] = set()
     for feature in features:
         base = re.sub(r"[^A-Za-z0-9]", "_", feature)
-        base = base if base[:1].isalpha() else f"arg_{base}"
+        base = base if base[:1].isalpha() and not keyword.iskeyword(base) else f"arg_{base}"
         candidates = itertools.chain([base], (f"{base}_{number}" for number in itertools.count(1)))
         name = next(each for each in candidates if each.lower() not in taken)
         taken.add(name.lower())

@@ -17,8 +17,10 @@ from components.example_gen.table import Table, TableError
 from components.example_gen.tables import open_table, other_delimiter
 from pipeline.config import load_config
 from pipeline.config_errors import ConfigError
-from pipeline.init.decisions import IGNORED, LABEL, Decision, InitError, Wishes, decide, warnings
+from pipeline.init.decision import IGNORED, LABEL, Decision, InitError
+from pipeline.init.decisions import Wishes, decide
 from pipeline.init.files import CONFIG_FILE, SCHEMA_FILE, config_text, schema_text
+from pipeline.init.hints import hints
 from pipeline.init.profiles import null_words, profile_tables
 from pipeline.run_record import ExitCode
 from pipeline.terminal import Terminal, shown
@@ -65,8 +67,8 @@ def init(
       sluice init houses.csv --label sold
       sluice init "exports/2024-*.parquet" --label churned --id customer --weight months
     """
-    options = CsvOptions(delimiter or ",", encoding, ("", *null_values))
     try:
+        options = _options(delimiter, encoding, null_values)
         files, input_dir, pattern = _find(data)
         name = _pipeline_name(name or _stem(input_dir if pattern.startswith("*") else Path(pattern)))
         folder = output_dir or Path(name)
@@ -78,18 +80,34 @@ def init(
         if not profiles[0].num_rows:
             raise InitError(f"{shown(files[0])} has no rows.")
         decisions = decide(profiles, Wishes(label, ids, weight, ignored))
+        num_uneven = sum(len(table.uneven_rows) for table in tables)
         _write(decisions, folder, name=name, input_dir=input_dir, pattern=pattern, options=options)
     except (InitError, TableError, ConfigError, OSError) as err:
         for line in str(err).splitlines():
             click.echo(f"Error: {line}", err=True)
         sys.exit(ExitCode.USAGE)
-    _print(decisions, options, folder, num_files=len(files))
+    _print(decisions, options, folder, num_files=len(files), num_uneven=num_uneven)
+
+
+def _options(delimiter: str | None, encoding: str, null_values: Sequence[str]) -> CsvOptions:
+    delimiter = {None: ",", "\\t": "\t"}.get(delimiter, delimiter)
+    if delimiter is None or len(delimiter) != 1:
+        raise InitError(f"--delimiter: {delimiter!r} is not one character.")
+    try:
+        "".encode(encoding)
+    except LookupError as err:
+        raise InitError(
+            f"--encoding: Python knows no '{encoding}'. Expected one such as utf-8, latin-1, utf-16."
+        ) from err
+    return CsvOptions(delimiter, encoding, ("", *null_values))
 
 
 def _find(data: str) -> tuple[list[Path], Path, str]:
     """Returns the files, their folder and a pattern for them."""
     path = Path(data).expanduser()
     if path.is_file():
+        if set(path.name) & set("*?[]{}"):
+            raise InitError(f"the name {path.name} holds one of * ? [ ] {{ }}, which patterns have. Rename the file.")
         return [path], path.parent, path.name
     if path.is_dir():
         names = [each for each in sorted(path.iterdir()) if each.is_file() and not each.name.startswith(("_", "."))]
@@ -165,12 +183,20 @@ def _write(
         ),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8")
-    load_config(str(folder / CONFIG_FILE))
+    before = {file: (folder / file).read_bytes() if (folder / file).exists() else None for file in texts}
+    try:
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        load_config(str(folder / CONFIG_FILE))
+    except (ConfigError, OSError):
+        for file, content in before.items():
+            (folder / file).unlink(missing_ok=True) if content is None else (folder / file).write_bytes(content)
+        raise
 
 
-def _print(decisions: Sequence[Decision], options: CsvOptions, folder: Path, *, num_files: int) -> None:
+def _print(
+    decisions: Sequence[Decision], options: CsvOptions, folder: Path, *, num_files: int, num_uneven: int
+) -> None:
     terminal = Terminal(sys.stdout)
     (label,) = (decision for decision in decisions if decision.role == LABEL)
     files = f"{num_files} files, " if num_files > 1 else ""
@@ -197,7 +223,13 @@ def _print(decisions: Sequence[Decision], options: CsvOptions, folder: Path, *, 
         terminal.print(f"Cells are divided by {options.delimiter!r}.")
     if guessed:
         terminal.print(f"Missing values are also written {', '.join(guessed)}.")
-    for warning in warnings(decisions):
+    if num_uneven:
+        terminal.print(
+            f"Look at rows with another number of cells than the header line: {num_uneven}. A run refuses them, or "
+            "keeps them aside with example_gen.bad_rows: quarantine.",
+            "yellow",
+        )
+    for warning in hints(decisions):
         terminal.print(f"Look at {warning}", "yellow")
     terminal.print(f"Written: {shown(folder / SCHEMA_FILE)} and {shown(folder / CONFIG_FILE)}")
     terminal.print(f"Next:    sluice run {shown(folder / CONFIG_FILE)}", "bold")

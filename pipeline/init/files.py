@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.example_gen.csv_table import CsvOptions
-from pipeline.init.decisions import IGNORED, LABEL, NUMERIC, Decision
+from pipeline.init.decision import IGNORED, LABEL, NUMERIC, Decision
+from pipeline.init.hints import is_worth_balancing
 
 SCHEMA_FILE, CONFIG_FILE = "schema.pbtxt", "pipeline.yaml"
 _TEMPLATE = Path(__file__).with_name("pipeline.yaml.j2")
@@ -22,14 +23,14 @@ _TRAINING = ((500, 100, 16), (5_000, 60, 32), (50_000, 30, 128), (500_000, 10, 5
 def schema_text(decisions: Sequence[Decision], *, source: str) -> str:
     """Returns the schema with a comment for each column."""
     parts = [
-        f"# What a row of {source} must be, for training and for serving. Written by `sluice init`; correct it.\n"
+        f"# What a row of {_comment(source)} must be, for training and for serving. Written by `sluice init`.\n"
         "# A domain's min and max are what you would refuse to train on; README, 'Your own data', explains each line.\n"
         'default_environment: "TRAINING"\ndefault_environment: "SERVING"\n'
     ]
     for decision in decisions:
         if decision.feature:
-            schema = schema_pb2.Schema(feature=[decision.feature])
-            parts.append(f"# {decision.role}: {decision.why}\n{text_format.MessageToString(schema, as_utf8=True)}")
+            text = text_format.MessageToString(schema_pb2.Schema(feature=[decision.feature]), as_utf8=True)
+            parts.append(f"# {decision.role}: {_comment(decision.why)}\n{text}")
     return "".join(parts)
 
 
@@ -45,7 +46,7 @@ def config_text(
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    environment.filters["yaml"] = _yaml
+    environment.filters |= {"yaml": _yaml, "comment": _comment}
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         source=source,
         name=name,
@@ -58,11 +59,16 @@ def config_text(
         lower_bound=int((1 + majority) / 2 * 100) / 100,
         missing_indicator=has_missing,
         stratify=label.num_rows < _MOST_STRATIFIED,
-        class_weight="balanced" if max(counts.values()) >= 5 * min(counts.values()) else None,
+        class_weight="balanced" if is_worth_balancing(label) else None,
         num_epochs=num_epochs,
         batch_size=batch_size,
         patience=max(3, num_epochs // 5),
     )
+
+
+def _comment(text: str) -> str:
+    """Returns a text for a comment, which ends with its line."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _yaml(value: Any) -> str:

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +15,9 @@ from components.example_gen.csv_table import CsvOptions
 from components.example_gen.tables import open_table
 from pipeline.cli import main
 from pipeline.config import PipelineConfig, load_config
-from pipeline.init.decisions import InitError, Wishes, decide, warnings
+from pipeline.init.decision import InitError
+from pipeline.init.decisions import Wishes, decide
+from pipeline.init.hints import hints
 from pipeline.init.profiles import null_words, profile_tables
 from schema import feature_roles, load_schema
 
@@ -46,7 +50,7 @@ def decided(file, **wishes):
     profiles = profile_tables([open_table(file, options)])
     null_words(profiles, options)
     decisions = decide(profiles, Wishes("y", **wishes))
-    return {each.profile.name: each for each in decisions}, list(warnings(decisions))
+    return {each.profile.name: each for each in decisions}, list(hints(decisions))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def decided(file, **wishes):
         (["NA" if i % 9 == 0 else str(i % 7) for i in range(NUM_ROWS)], "numeric", "whole numbers from 0 to 6"),
         (["007" if i % 2 else "012" for i in range(NUM_ROWS)], "categorical", "2 categories, listed in the schema"),
         (["red" if i % 3 else "blue" for i in range(NUM_ROWS)], "categorical", "2 categories, listed in the schema"),
-        ([f"town {i % 120}" for i in range(NUM_ROWS)], "categorical", "120 categories, found by a pass over the data"),
+        ([f"town {i % 120}" for i in range(NUM_ROWS)], "left out", "120 categories in 200 rows: most are too rare"),
         ([i % 3 == 0 for i in range(NUM_ROWS)], "categorical", "true or false"),
         ([f"C-{i}" for i in range(NUM_ROWS)], "id", "has another value in every row"),
         (list(range(1000, 1000 + NUM_ROWS)), "id", "has another value in every row"),
@@ -109,10 +113,9 @@ def test_column_that_tells_the_label_is_flagged(write):
 
 def test_rare_class_is_told(write):
     _, told = decided(write(y=["rare" if i % 40 == 3 else "common" for i in range(NUM_ROWS)]))
-    assert told == [
-        "y: class 'rare' has 5 rows, the largest 195; training balances them.",
-        "y: a class has 5 rows, too few to judge a model by.",
-    ]
+    assert told == ["y: class 'rare' has 5 rows, too few to learn or to judge."]
+    _, told = decided(write(y=["rare" if i % 10 == 3 else "common" for i in range(NUM_ROWS)]))
+    assert told == ["y: class 'rare' has 20 rows, the largest 180; training balances them."]
 
 
 def test_wishes_come_first(write):
@@ -250,3 +253,104 @@ def test_what_cannot_be_is_refused_in_a_sentence(write, tmp_path, arguments, mes
     assert message in result.output
     assert "Traceback" not in result.output
     assert not (tmp_path / "rows").exists()
+
+
+def test_label_written_in_several_cases_is_two_classes(write):
+    file = write(y=[("True", "TRUE", "false", "False")[i % 4] for i in range(NUM_ROWS)])
+    assert init(file, "--label", "y").exit_code == 0
+    assert len(feature_roles(load_schema("rows/schema.pbtxt"), "y").class_names) == 2
+
+
+def test_nan_in_parquet_is_missing_and_said(write):
+    values = [float("nan") if i % 4 == 0 else i / 3 for i in range(NUM_ROWS)]
+    pq.write_table(pa.table(COLUMNS | {"it": values}), "rows.parquet")  # pandas would write null
+    result = init("rows.parquet", "--label", "y")
+    assert re.search(r"it +numeric +FLOAT +50 ", result.output), result.output
+    assert load_config("rows/pipeline.yaml").example_gen.null_values == ("", "NaN")
+
+
+def test_word_for_missing_that_is_a_category_elsewhere_is_told(write):
+    result = init(
+        write(n=["NA" if i % 9 == 0 else i for i in range(NUM_ROWS)], land=["NA", "DE", "FR", "IT"] * 50),
+        "--label",
+        "y",
+    )
+    assert "Look at land: 50 cells that say NA are taken for missing" in result.output
+    result = init(
+        write(n=["none" if i % 9 == 0 else i for i in range(NUM_ROWS)], y=["none", "some"] * 100),
+        "--label",
+        "y",
+        "--force",
+    )
+    assert result.exit_code == 2
+    assert (
+        "the label 'y': its class none stands for a missing value among the numbers of another column" in result.output
+    )
+
+
+def test_numbers_that_are_too_large_stay_numbers_and_are_told(write):
+    found, told = decided(write(it=["1e300" if i == 7 else i / 3 for i in range(NUM_ROWS)]))
+    assert found["it"].role == "numeric"
+    assert told == [
+        "it: 1 cells are no finite 32-bit numbers; a run refuses such rows, or keeps them aside with "
+        "example_gen.bad_rows: quarantine."
+    ]
+
+
+def test_large_whole_numbers_keep_their_digits(write):
+    found, _ = decided(write(it=[3_000_000_001 + i for i in range(NUM_ROWS)]))
+    assert found["it"].role == "id"
+
+
+def test_uneven_rows_are_told(write, tmp_path):
+    file = tmp_path / write()
+    file.write_text(file.read_text() + "1\n2,no,3\n")
+    result = init("rows.csv", "--label", "y")
+    assert result.exit_code == 0
+    assert "Look at rows with another number of cells than the header line: 2. A run refuses them" in result.output
+
+
+def test_names_of_files_and_columns_do_no_harm(write):
+    for name in ("yes.csv", "null.csv", "été 2.csv"):
+        result = init(write(name, **{"a\nb": ["k"] * NUM_ROWS, 'say "x"': [1, 2] * 100}), "--label", "y")
+        assert result.exit_code == 0, result.output
+    result = init(write("a*b.csv"), "--label", "y")
+    assert "the name a*b.csv holds one of * ? [ ] { }, which patterns have. Rename the file." in result.output
+
+
+def test_feature_with_the_name_of_a_served_input_is_left_out(write):
+    found, _ = decided(write(examples=[i % 7 for i in range(NUM_ROWS)]))
+    assert (found["examples"].role, found["examples"].why[:36]) == ("left out", "has the name of an input of the serv")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--encoding", "nonsense"], "--encoding: Python knows no 'nonsense'. Expected one such as utf-8"),
+        (["--delimiter", ";;"], "--delimiter: ';;' is not one character"),
+        (["--delimiter", ""], "--delimiter: '' is not one character"),
+    ],
+)
+def test_option_that_is_none_is_refused(write, options, message):
+    result = init(write(), "--label", "y", *options)
+    assert (result.exit_code, message in result.output) == (2, True), result.output
+
+
+def test_text_of_another_encoding_is_named(write, tmp_path):
+    (tmp_path / write()).write_bytes("x,y\n1.5,grün\n2.5,rot\n".encode("latin-1") * 1 + b"3,rot\n" * 50)
+    result = init("rows.csv", "--label", "y")
+    assert "column 'y' has text that is not UTF-8. Give --encoding." in result.output
+    assert init("rows.csv", "--label", "y", "--encoding", "latin-1").exit_code == 0
+
+
+def test_nothing_is_left_or_lost_when_what_is_written_does_not_load(write, tmp_path):
+    file = write()
+    assert init(file, "--label", "y").exit_code == 0
+    before = Path("rows/pipeline.yaml").read_text()
+    result = init(file, "--label", "y", "--force", "--name", "Not A Name!" * 20)
+    assert result.exit_code in (0, 2)
+    os.rename("rows/schema.pbtxt", "kept.pbtxt")
+    (tmp_path / "rows" / "schema.pbtxt").mkdir()
+    result = init(file, "--label", "y", "--force")
+    assert result.exit_code == 2
+    assert Path("rows/pipeline.yaml").read_text() == before

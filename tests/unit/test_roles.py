@@ -128,6 +128,16 @@ def test_transformed_name_follows_tfx_examples():
             None,
             "the weight 'w' must be INT or FLOAT with a domain",
         ),
+        (
+            NUMERIC.replace('"x"', '"examples"') + LABEL,
+            None,
+            "feature 'examples' has the name of an input of the served",
+        ),
+        (
+            NUMERIC.replace('"x"', '"a_missing"') + OPTIONAL.replace("BYTES", "INT").replace("colour", "a") + LABEL,
+            None,
+            "feature 'a_missing' has the name of what says whether 'a' is missing. Rename it.",
+        ),
         (NUMERIC + WEIGHT.replace("SERVING", "X") + LABEL, None, "the weight 'w' must say not_in_environment"),
         (NUMERIC + WEIGHT + WEIGHT.replace('"w"', '"v"') + LABEL, None, "more than one weight: w, v"),
         (NUMERIC + OPTIONAL.replace("max: 1", "max: 2") + LABEL, None, "or, if it may be missing: presence"),
