@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import posixpath
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -192,8 +193,11 @@ def _empty(rows: Mapping[str, int], num_bad: int) -> list[str]:
 
 def _quarantined_reasons(results: Sequence[Result]) -> list[str]:
     files = [result["quarantine"] for result in results if result["quarantine"]]
-    rows = (json.loads(line) for file in files for line in _read(file).splitlines())
-    return [f"{row['place']}: {'; '.join(row['reasons'])}." for row in itertools.islice(rows, MOST_EXAMPLES)]
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        with open_file(file) as stream:
+            rows += map(json.loads, itertools.islice(stream, MOST_EXAMPLES - len(rows)))
+    return [f"{row['place']}: {'; '.join(row['reasons'])}." for row in rows]
 
 
 def _examples(pairs: Sequence[tuple[tuple[int, int], tuple[int, int]]], results: Sequence[Result]) -> tuple[str, ...]:
@@ -217,7 +221,8 @@ def _commit(results: Sequence[Result], names: Sequence[str], examples_dir: str, 
     if quarantines:
         with FileSystems.create(os.path.join(examples_dir, QUARANTINE_FILE)) as stream:
             for file in quarantines:
-                stream.write(_read(file))
+                with open_file(file) as lines:
+                    shutil.copyfileobj(lines, stream)
 
 
 def _read(file: str) -> bytes:

@@ -1,10 +1,8 @@
 """Reads one file block by block as the schema's features, and sorts out what is wrong with it. Runs on Beam workers."""
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +12,11 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.example_gen.columns import ARROW_TYPES, Column, Mask, can_split_by, check_type, convert
 from components.example_gen.csv_table import CsvOptions
 from components.example_gen.faults import MOST_EXAMPLES, Faults, shown
+from components.example_gen.quarantine import Quarantine
 from components.example_gen.table import OpenFile, Table, TableError, reading, texts_as_bytes
 from components.example_gen.tables import open_table, other_delimiter
 from schema import is_id, is_required
 
-_MOST_PLACES = 100_000  # of rows in quarantine: the line of each costs memory
 _TEXT = schema_pb2.Feature(type=schema_pb2.BYTES)
 _TYPE_NAMES = schema_pb2.FeatureType.Name
 
@@ -78,7 +76,7 @@ class FileReader:
         problems: Why the whole file is refused; nothing is read then.
         faults: Of its rows.
         num_bad: Rows with faults.
-        bad_rows: They, as JSON, where the contract keeps them.
+        bad_rows: They, where the contract keeps them.
         notes: What is unusual but allowed.
     """
 
@@ -88,7 +86,7 @@ class FileReader:
     problems: list[str] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     num_bad: int = 0
-    bad_rows: list[dict[str, Any]] = field(default_factory=list)
+    bad_rows: Quarantine = field(default_factory=Quarantine)
     notes: list[str] = field(default_factory=list)
 
     def blocks(self) -> Iterator[Block]:
@@ -130,10 +128,7 @@ class FileReader:
 
     def quarantined(self) -> Iterator[str]:
         """Yields each row that is kept aside as a line of JSON: `place`, `reasons` and `cells`."""
-        places = self._table.places(sorted(row["record"] for row in self.bad_rows)[:_MOST_PLACES])
-        for row in sorted(self.bad_rows, key=lambda each: each["record"]):
-            record = row.pop("record")
-            yield json.dumps({"place": places.get(record, f"{self.file} row {record + 1}"), **row}) + "\n"
+        return self.bad_rows.lines(self.file, self._table.places)
 
     def _column_problems(self, table: Table) -> Iterator[str]:
         contract, columns = self.contract, table.types
@@ -182,7 +177,7 @@ class FileReader:
         self.faults.add("", reason, list(zip(records, values, strict=True)))
         if self.contract.keeps_bad_rows:
             for record, value, (_, text) in zip(records, values, found, strict=True):
-                self._keep(record, [f"{value} {reason}"], text)
+                self.bad_rows.add(record, [f"{value} {reason}"], text)
 
     def _sound_rows(self, batch: pa.RecordBatch, first: int) -> Block:
         columns = {name: self._convert(batch, feature) for name, feature in self.contract.features.items()}
@@ -232,7 +227,7 @@ class FileReader:
         if self.contract.keeps_bad_rows:
             cells = pa.table({**block.columns, **block.extras}).filter(pa.array(is_bad)).to_pylist()
             for (record, value), row in zip(found, cells, strict=True):
-                self._keep(record, [f"column '{name}' {value} {reason}"], _texts(row))
+                self.bad_rows.add(record, [f"column '{name}' {value} {reason}"], row)
         return block.filter(~is_bad)
 
     def _refuse_cells(
@@ -253,27 +248,12 @@ class FileReader:
             rows = np.flatnonzero(bad)
             records = self.records((rows + first).tolist())
             for index, record, cells in zip(rows.tolist(), records, batch.take(rows).to_pylist(), strict=True):
-                self._keep(record, reasons[index], _texts(cells))
-
-    def _keep(self, record: int, reasons: list[str], cells: Any) -> None:
-        self.bad_rows.append({"record": record, "reasons": reasons, "cells": cells})
+                self.bad_rows.add(record, reasons[index], cells)
 
 
 def _cell(batch: pa.RecordBatch, name: str, index: int) -> str:
     value = batch.column(name)[index].as_py()
     return "" if value is None else shown(value)
-
-
-def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns cells as JSON values."""
-    return {
-        name: value.decode(errors="backslashreplace")
-        if isinstance(value, bytes)
-        else value
-        if value is None or (isinstance(value, int | float | str) and value == value)
-        else str(value)
-        for name, value in row.items()
-    }
 
 
 def _did_you_mean(name: str, names: Sequence[str]) -> str:

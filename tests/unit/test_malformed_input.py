@@ -761,6 +761,24 @@ def test_rows_with_faults_are_kept_aside_and_the_others_written(tmp_path, case):
     assert int(written) == sum(result["rows"].values())
 
 
+def test_quarantine_of_more_than_a_block_is_in_the_order_of_the_file(tmp_path):
+    lines = [row(level="wet"), row(), "1,2\n"] * 20_000
+    result = work(tmp_path, "rows.csv", HEADER + "".join(lines) + GOOD, bad_rows="quarantine")
+    kept = [json.loads(line) for line in Path(result["quarantine"]).read_text().splitlines()]
+    places = [each["place"].rpartition(" ")[2] for each in kept]
+    assert places == [str(number + 2) for number in range(60_000) if number % 3 != 1]
+    assert [each["cells"] for each in kept[:2]] == [ROW | {"level": "wet"}, "1,2"]
+    assert (result["num_bad"], result["rows"]["train"] + result["rows"]["eval"]) == (40_000, 20_006)
+
+
+def test_numbers_in_quarantine_that_json_does_not_have_are_texts(tmp_path):
+    content = parquet(level=[0.5, float("nan"), float("inf"), 1e39, 4.5, 5.5])
+    result = work(tmp_path, "rows.parquet", content, bad_rows="quarantine")
+    text = Path(result["quarantine"]).read_text()
+    cells = [json.loads(line, parse_constant=pytest.fail)["cells"]["level"] for line in text.splitlines()]
+    assert cells == ["nan", "inf", 1e39]
+
+
 SOUND = {  # column, cells, their values
     "numbers": (
         "level",
