@@ -82,8 +82,9 @@ def init(
         decisions = decide(profiles, Wishes(label, ids, weight, ignored))
         num_uneven = sum(len(table.uneven_rows) for table in tables)
         _write(decisions, folder, name=name, input_dir=input_dir, pattern=pattern, options=options)
-    except (InitError, TableError, ConfigError, OSError) as err:
-        for line in str(err).splitlines():
+    except (InitError, TableError, ConfigError, OSError, UnicodeDecodeError) as err:
+        text = f"{data} holds text that is not UTF-8." if isinstance(err, UnicodeDecodeError) else str(err)
+        for line in text.splitlines():
             click.echo(f"Error: {line}", err=True)
         sys.exit(ExitCode.USAGE)
     _print(decisions, options, folder, num_files=len(files), num_uneven=num_uneven)

@@ -354,3 +354,10 @@ def test_nothing_is_left_or_lost_when_what_is_written_does_not_load(write, tmp_p
     result = init(file, "--label", "y", "--force")
     assert result.exit_code == 2
     assert Path("rows/pipeline.yaml").read_text() == before
+
+
+def test_parquet_with_text_that_is_none_is_named(write):
+    bad = pa.array([b"gr\xfcn", b"rot"] * 100).view(pa.string())
+    pq.write_table(pa.table(COLUMNS | {"t": bad}), "rows.parquet")
+    result = init("rows.parquet", "--label", "y")
+    assert (result.exit_code, result.output) == (2, "Error: rows.parquet holds text that is not UTF-8.\n")
