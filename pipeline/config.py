@@ -14,6 +14,7 @@ from pipeline.data_gate_config import DataGateConfig
 from pipeline.deployment_config import KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.example_gen_config import ExampleGenConfig
+from pipeline.report_config import ModelCardConfig
 from pipeline.trainer_config import TrainerConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
@@ -158,6 +159,7 @@ class PipelineConfig(Section):
     pusher: PusherConfig = PusherConfig()
     bulk_inferrer: BulkInferrerConfig = BulkInferrerConfig()
     notification: NotificationConfig = NotificationConfig()
+    model_card: ModelCardConfig = ModelCardConfig()
     published_trace: tuple[EpochFigures, ...] = Field(
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",

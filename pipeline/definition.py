@@ -17,6 +17,8 @@ from components.example_gen.component import create_example_gen
 from components.example_validator import create_example_validator
 from components.infra_validator.component import create_infra_validator, create_stock_infra_validator
 from components.pusher.component import create_pusher, create_stock_pusher
+from components.run_report import ARTIFACTS
+from components.run_report.component import create_run_report
 from components.schema_gen.component import create_schema_gen
 from components.statistics_gen import create_statistics_gen
 from components.trainer.component import create_trainer
@@ -24,6 +26,7 @@ from components.trainer.executor import RUN_PARAMETERS
 from components.transform.component import create_transform
 from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
+from pipeline.run_facts import report_settings
 
 
 def create_pipeline(
@@ -93,7 +96,8 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
 
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
-    return [*checks, transform, trainer, baseline, infra_validator, evaluator, pusher, *consumers]
+    producers = [*checks, transform, trainer, baseline, infra_validator, evaluator]
+    return [*producers, pusher, _create_run_report(config, producers), *consumers]
 
 
 def _create_example_gen(config: PipelineConfig, parameters: Mapping[str, Any]) -> BaseComponent:
@@ -180,8 +184,17 @@ def _create_pusher(
         statistics=statistics,
         serving_model_dir=serving_model_dir,
         keep_versions=config.pusher.keep_versions,
+        report=report_settings(config),
         force_push=parameters.get("force_push", ""),
     )
+
+
+def _create_run_report(config: PipelineConfig, producers: Sequence[BaseComponent]) -> BaseComponent:
+    outputs = {node.id: node.outputs for node in producers}
+    artifacts = {name: channel for node in producers for name, channel in node.outputs.items() if name in ARTIFACTS}
+    artifacts["infra_blessing"] = outputs["InfraValidator"]["blessing"]
+    artifacts["blessing"] = outputs["Evaluator"]["blessing"]
+    return create_run_report(artifacts, settings=report_settings(config))
 
 
 def _create_consumers(

@@ -59,6 +59,7 @@ class LocalRun:
             image=config.image,
         )
         self._ir = compiler.Compiler().compile(pipeline)
+        _leave_out_findings(self._ir)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: paths.run_id}
         )
@@ -109,14 +110,14 @@ class LocalRun:
             pipeline_node = node.pipeline_node
             component = pipeline_node.node_info.id
             on_start(component)
-            start = time.perf_counter()
+            start, started_secs = time.perf_counter(), time.time() - self._paths.started.timestamp()
             state = "failed"
             outputs: dict[str, str] = {}
             try:
                 state, outputs = self._launch(pipeline_node)
             finally:
                 seconds = time.perf_counter() - start
-                self._runs.append(ComponentRun(component, state, seconds, outputs=outputs))
+                self._runs.append(ComponentRun(component, state, seconds, None, outputs, started_secs))
                 on_finish(self._runs[-1])
 
     def output_dir(self, component: str, output: str) -> str:
@@ -178,6 +179,17 @@ class LocalRun:
         except (KeyError, OSError, tf.errors.OpError):
             return run
         return dataclasses.replace(run, num_rows=num_rows or None)
+
+
+def _leave_out_findings(ir: pipeline_pb2.Pipeline) -> None:
+    """Takes DataGate's findings from RunReport's inputs, because they are new artifacts in a run that changes nothing.
+
+    `sluice run` adds them to the report itself.
+    """
+    for node in ir.nodes:
+        if node.pipeline_node.node_info.id == "RunReport":
+            del node.pipeline_node.inputs.inputs["findings"]
+            node.pipeline_node.upstream_nodes.remove("DataGate")
 
 
 def _disable_cache(pipeline_node: pipeline_pb2.PipelineNode) -> None:

@@ -9,7 +9,6 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeGuard
@@ -23,11 +22,13 @@ from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
 from pipeline.gate_lines import print_gate, print_input
 from pipeline.log_file import redirected_output
+from pipeline.run_facts import run_facts, write_report
 from pipeline.run_record import (
     ExitCode,
     RunPaths,
     RunRecord,
     last_full_run_seconds,
+    new_run_id,
 )
 from pipeline.terminal import Terminal, shown
 
@@ -62,8 +63,7 @@ def run_pipeline(
         force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
     """
     start = time.perf_counter()
-    run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-    paths = RunPaths(root.resolve(), config.pipeline_name, run_id)
+    paths = RunPaths(root.resolve(), config.pipeline_name, new_run_id())
     with redirected_output(paths.log_file) as stream:
         terminal = Terminal(stream)
         terminal.print(f"Pipeline {config.pipeline_name} from {shown(config_file)}")
@@ -80,14 +80,34 @@ def run_pipeline(
         components = run.components if run else ()
         print_input(terminal, components)
         print_gate(terminal, components, paths)
-        record = RunRecord(run_id, exit_code, verdict, time.perf_counter() - start, components)
+        record = RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components)
+        report = _report(record, config, paths, run, config_file=shown(config_file))
         _print_summary(terminal, record, config, paths)
+        for line in report:
+            terminal.print(line)
         record.write(paths.record_file)
         if not (run and run.is_unchanged):
             for problem in _notify(record, config):
                 terminal.print(f"Notice  {problem}", "yellow")
         terminal.print_verdict(record)
     return exit_code
+
+
+def _report(
+    record: RunRecord, config: PipelineConfig, paths: RunPaths, run: "LocalRun | None", *, config_file: str
+) -> list[str]:
+    """Writes the report; returns what there is to say of it."""
+    of_run = run_facts(
+        record,
+        config,
+        paths,
+        config_file=config_file,
+        pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
+        is_unchanged=bool(run and run.is_unchanged),
+    )
+    problem = write_report(record, config, paths, run=of_run)
+    logs = [f"Logs    {of_run['tensorboard']}"] if of_run["tensorboard"] else []
+    return [*logs, f"Report  {problem or shown(paths.page_file)}"]
 
 
 def _notify(record: RunRecord, config: PipelineConfig) -> list[str]:

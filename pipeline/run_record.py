@@ -4,9 +4,11 @@ import dataclasses
 import enum
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from components.data_gate import REPORT_FILE
+from components.run_report import FACTS_FILE, PAGE_FILE
 
 COMPONENTS = (  # ids of the pipeline's components, in the order in which they run
     "ExampleGen",
@@ -20,6 +22,7 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "InfraValidator",
     "Evaluator",
     "Pusher",
+    "RunReport",
 )
 OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
 BEAM_COMPONENTS = (  # those that run Beam
@@ -32,6 +35,14 @@ BEAM_COMPONENTS = (  # those that run Beam
 )
 EXIT_HANDLER = "ExitHandler"  # of compiled pipelines
 VERTEX_PUSHER = "VertexPusher"  # of those for Vertex AI with `vertex.serving`
+
+
+_RUN_ID_FORMAT = "%Y%m%dT%H%M%S.%f"
+
+
+def new_run_id() -> str:
+    """Returns the id of a run that begins now."""
+    return datetime.now(UTC).strftime(_RUN_ID_FORMAT)
 
 
 class ExitCode(enum.IntEnum):
@@ -61,6 +72,11 @@ class RunPaths:
     run_id: str
 
     @property
+    def started(self) -> datetime:
+        """When the run began."""
+        return datetime.strptime(self.run_id, _RUN_ID_FORMAT).replace(tzinfo=UTC)
+
+    @property
     def pipeline_root(self) -> Path:
         """Holds `<Component>/<output>/<execution id>/`."""
         return self.root / "pipelines" / self.pipeline_name
@@ -81,6 +97,16 @@ class RunPaths:
         return self.root / "reports" / self.pipeline_name / self.run_id / "run.json"
 
     @property
+    def facts_file(self) -> Path:
+        """All that this run's report tells."""
+        return self.record_file.with_name(FACTS_FILE)
+
+    @property
+    def page_file(self) -> Path:
+        """This run's report."""
+        return self.record_file.with_name(PAGE_FILE)
+
+    @property
     def gate_file(self) -> Path:
         """DataGate's `gate.json` of a run that it refused; TFX removes what a failed component wrote."""
         return self.record_file.with_name(REPORT_FILE)
@@ -99,6 +125,7 @@ class ComponentRun:
         component: Its id in the DAG.
         state: `done`, `cached` or `failed`.
         seconds: From launch to published outputs.
+        started_secs: When it was launched, after the run began.
         num_rows: Rows that it read, where it reads rows.
         outputs: Folder of each output, by the output's name.
     """
@@ -108,6 +135,7 @@ class ComponentRun:
     seconds: float
     num_rows: int | None = None
     outputs: dict[str, str] = field(default_factory=dict)
+    started_secs: float = 0.0
 
 
 @dataclass(frozen=True)

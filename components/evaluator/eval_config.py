@@ -1,15 +1,16 @@
 """Says in TFMA's words what is measured and what must hold. Runs at compile time and in the Evaluator's process."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import EXAMPLE_COUNT
+from components.evaluator import CALIBRATION_BINS, CONFUSION_MATRIX, EXAMPLE_COUNT
 from components.evaluator.rules import METRICS, Rule, Score, Slice, parse_key
 from schema import FeatureRoles, transformed_name
 
 _ALWAYS = (Score("accuracy"), Score("loss"))
+_MOST_CLASSES = 50  # of a confusion matrix, of which there is one per slice
 _METRICS_MODULE = "components.evaluator.metrics"
 
 
@@ -18,10 +19,13 @@ def make_eval_config(roles: FeatureRoles, rules: Sequence[Rule]) -> config_pb2.E
 
     Args:
         roles: Names the label, its classes and the weight.
-        rules: Whose scores are measured, on the whole split and in the rules' slices; accuracy and loss always are.
+        rules: Whose scores are measured, on the whole split and in the rules' slices; accuracy, loss, calibration and,
+            up to 50 classes, the confusion matrix always are.
     """
     found = list(dict.fromkeys([*_ALWAYS, *(rule.score for rule in rules)]))
-    metrics = [_metric(score, roles) for score in found if score.metric != "auc"]
+    metrics = [_metric(score, roles) for score in found if score.metric != "auc"] + list(
+        _arrays(len(roles.class_names))
+    )
     count = config_pb2.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": EXAMPLE_COUNT}))
     slices = dict.fromkeys(rule.slice.key for rule in rules if rule.slice.feature)
     return config_pb2.EvalConfig(
@@ -72,6 +76,15 @@ def _metric(score: Score, roles: FeatureRoles) -> config_pb2.MetricConfig:
         config |= {"metric": score.metric, "class_names": roles.class_names}
         config |= {"class_name": score.class_name, "average": score.average}
     return config_pb2.MetricConfig(class_name=class_name, module=_METRICS_MODULE, config=json.dumps(config))
+
+
+def _arrays(num_classes: int) -> Iterator[config_pb2.MetricConfig]:
+    """Yields what no rule asks for, but the report shows."""
+    config: dict[str, object] = {"name": CALIBRATION_BINS}
+    yield config_pb2.MetricConfig(class_name="CalibrationBins", module=_METRICS_MODULE, config=json.dumps(config))
+    if num_classes <= _MOST_CLASSES:
+        config = {"name": CONFUSION_MATRIX, "num_classes": num_classes}
+        yield config_pb2.MetricConfig(class_name="ConfusionMatrix", module=_METRICS_MODULE, config=json.dumps(config))
 
 
 def _auc(score: Score, roles: FeatureRoles) -> config_pb2.MetricsSpec:

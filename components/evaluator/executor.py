@@ -21,7 +21,8 @@ from components.baseline.served import load_baseline
 from components.evaluator import EXAMPLE_COUNT, extractors
 from components.evaluator.eval_config import bucketed_slices, set_bounds
 from components.evaluator.intervals import Interval, interval_of
-from components.evaluator.judge import judge, load_measurement
+from components.evaluator.judge import judge
+from components.evaluator.measurement import load_measurement
 from components.evaluator.predictions import predict_rows, slice_rows
 from components.evaluator.rules import Rule
 from components.evaluator.verdict import BROKEN, Verdict

@@ -1,39 +1,14 @@
 """Holds what TFMA measured to the rules. Runs in the Evaluator's process."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import tensorflow_model_analysis as tfma
+from collections.abc import Callable, Iterator, Sequence
 
 from components.evaluator import EXAMPLE_COUNT
+from components.evaluator.measurement import Measurement, Metrics
 from components.evaluator.rules import Rule
 from components.evaluator.verdict import BROKEN, HELD, NOT_JUDGED, Judgement, compare
 
-_AVERAGE = "average: true\n_"  # ends what TFMA puts before the name of an averaged metric
-Metrics = dict[str, float]
 IntervalOf = Callable[[Rule, str], tuple[float, float] | None]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What TFMA measured of one model.
-
-    Attributes:
-        whole: Every metric over the whole split, by name.
-        slices: The same for each slice, by TFMA's key of the slice and its value as text.
-    """
-
-    whole: Metrics
-    slices: dict[tuple[str, str], Metrics]
-
-
-def load_measurement(evaluation_dir: str, model_name: str = "") -> Measurement:
-    """Reads the artifact `evaluation`; `model_name` is TFMA's, where two models were evaluated."""
-    result = tfma.load_eval_result(evaluation_dir, model_name=model_name)
-    measured = {slice_key: _values(outputs[""]) for slice_key, outputs in result.slicing_metrics}
-    slices = {(key[0][0], _text(key[0][1])): metrics for key, metrics in measured.items() if key}
-    return Measurement(measured.get((), {}), slices)
 
 
 def judge(
@@ -104,25 +79,8 @@ def _same_slice(rule: Rule, where: str, measured: Measurement | None) -> Metrics
     return measured.slices.get((rule.slice.key, where), {})
 
 
-def _values(by_sub_key: Mapping[str, Mapping[str, Mapping[str, str | float]]]) -> Metrics:
-    """Returns each metric's value; of one that is averaged over the classes, the average, and not a class's."""
-    found = {
-        name: float(value.get("doubleValue", math.nan))
-        for metrics in by_sub_key.values()
-        for name, value in metrics.items()
-    }
-    averages = {name: value for name, value in found.items() if _AVERAGE in name}
-    named = {name.rpartition(_AVERAGE)[2]: value for name, value in averages.items()}
-    changes = {f"{name}_diff" for name in found}
-    return {name: value for name, value in found.items() if name not in averages and name not in changes} | named
-
-
 def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _slice_order(name: str) -> tuple[float, str]:

@@ -38,6 +38,22 @@ class ConfusionMatrixScore(metric_types.Metric):
         )
 
 
+class ConfusionMatrix(metric_types.Metric):
+    """Rows of each class (first axis) that were taken for each class (second), float64 `[C, C]`."""
+
+    def __init__(self, name: str, num_classes: int) -> None:
+        """Creates the metric `name`."""
+        super().__init__(metric_util.merge_per_key_computations(_confusion_matrix), name=name, num_classes=num_classes)
+
+
+class CalibrationBins(metric_types.Metric):
+    """Rows, correct ones and sum of the highest probabilities in each bin of `CalibrationError`, `[3, num_bins]`."""
+
+    def __init__(self, name: str) -> None:
+        """Creates the metric `name`."""
+        super().__init__(metric_util.merge_per_key_computations(_calibration_bins), name=name)
+
+
 class CalibrationError(metric_types.Metric):
     """Expected calibration error of the highest probability, in ten bins of equal width."""
 
@@ -59,16 +75,40 @@ def _confusion_matrix_score(
     example_weighted: bool = False,
 ) -> Computations:
     where = {"model_name": model_name, "output_name": output_name, "example_weighted": example_weighted}
+    score, num_classes = Score(metric, class_name, average), len(class_names)
+    return _of_matrix(
+        name, num_classes, lambda matrix: scores.score_of_matrix(score, matrix, tuple(class_names)), eval_config, where
+    )
+
+
+def _confusion_matrix(
+    name: str,
+    num_classes: int,
+    eval_config: config_pb2.EvalConfig | None = None,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> Computations:
+    where = {"model_name": model_name, "output_name": output_name, "example_weighted": example_weighted}
+    return _of_matrix(name, num_classes, lambda matrix: matrix, eval_config, where)
+
+
+def _of_matrix(
+    name: str,
+    num_classes: int,
+    value_of: Callable[[scores.Floats], Any],
+    eval_config: config_pb2.EvalConfig | None,
+    where: Mapping[str, Any],
+) -> Computations:
     computations = multi_class_confusion_matrices([_ANY_PREDICTION], eval_config=eval_config, **where)
     matrices_key = computations[-1].keys[-1]
     key = metric_types.MetricKey(name=name, **where)
-    score = Score(metric, class_name, average)
 
-    def result(metrics: Mapping[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        matrix = np.zeros((len(class_names), len(class_names)))
+    def result(metrics: Mapping[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, Any]:
+        matrix = np.zeros((num_classes, num_classes))
         for entry, count in metrics[matrices_key].get(_ANY_PREDICTION, {}).items():
             matrix[entry.actual_class_id, entry.predicted_class_id] = count
-        return {key: scores.score_of_matrix(score, matrix, tuple(class_names))}
+        return {key: value_of(matrix)}
 
     return [*computations, metric_types.DerivedMetricComputation(keys=[key], result=result)]
 
@@ -80,22 +120,42 @@ def _calibration_error(
     output_name: str = "",
     example_weighted: bool = False,
 ) -> Computations:
-    key = metric_types.MetricKey(
-        name=name, model_name=model_name, output_name=output_name, example_weighted=example_weighted
-    )
+    where = {"model_name": model_name, "output_name": output_name, "example_weighted": example_weighted}
+    return _of_bins(name, lambda bins: scores.calibration_error(*bins), eval_config, where)
+
+
+def _calibration_bins(
+    name: str,
+    eval_config: config_pb2.EvalConfig | None = None,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> Computations:
+    where = {"model_name": model_name, "output_name": output_name, "example_weighted": example_weighted}
+    return _of_bins(name, lambda bins: bins, eval_config, where)
+
+
+def _of_bins(
+    name: str,
+    value_of: Callable[[scores.Floats], Any],
+    eval_config: config_pb2.EvalConfig | None,
+    where: Mapping[str, Any],
+) -> Computations:
+    bins_key = metric_types.MetricKey(name="_calibration_bins", **where)  # an underscore hides it from the results
+    key = metric_types.MetricKey(name=name, **where)
     to_row = functools.partial(
-        metric_util.to_label_prediction_example_weight,
-        eval_config=eval_config,
-        model_name=model_name,
-        output_name=output_name,
-        example_weighted=example_weighted,
-        flatten=False,
+        metric_util.to_label_prediction_example_weight, eval_config=eval_config, flatten=False, **where
     )
-    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=_CalibrationCombiner(key, to_row))]
+    return [
+        metric_types.MetricComputation(
+            keys=[bins_key], preprocessors=None, combiner=_CalibrationCombiner(bins_key, to_row)
+        ),
+        metric_types.DerivedMetricComputation(keys=[key], result=lambda metrics: {key: value_of(metrics[bins_key])}),
+    ]
 
 
 class _CalibrationCombiner(beam.CombineFn):
-    """Sums of `scores.calibration_error`: rows, correct ones and confidence of each bin, `[3, num_bins]`."""
+    """Sums what `CalibrationBins` gives."""
 
     def __init__(self, key: metric_types.MetricKey, to_row: Callable[..., Any]) -> None:
         self._key = key
@@ -115,9 +175,9 @@ class _CalibrationCombiner(beam.CombineFn):
     def merge_accumulators(self, accumulators: Iterable[scores.Floats]) -> scores.Floats:
         return np.sum(list(accumulators), axis=0)
 
-    def extract_output(self, accumulator: scores.Floats) -> dict[metric_types.MetricKey, float]:
-        return {self._key: scores.calibration_error(*accumulator)}
+    def extract_output(self, accumulator: scores.Floats) -> dict[metric_types.MetricKey, scores.Floats]:
+        return {self._key: accumulator}
 
 
-for _metric in (ConfusionMatrixScore, CalibrationError):
+for _metric in (ConfusionMatrixScore, ConfusionMatrix, CalibrationBins, CalibrationError):
     metric_types.register_metric(_metric)

@@ -4,6 +4,8 @@ One Beam element is one file; what comes back from a worker goes through a small
 else does.
 """
 
+import dataclasses
+import hashlib
 import itertools
 import json
 import logging
@@ -66,8 +68,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             results += found
             logging.info("%s: %d files read.", name, len(found))
         report = _report(results, names, settings)
+        fingerprint = exec_properties.get(utils.FINGERPRINT_PROPERTY_NAME) or ""
         _commit(results, names, examples.uri, settings)
-        write_report(report, examples.uri)
+        digest = hashlib.sha256(fingerprint.encode()).hexdigest() if fingerprint else ""
+        write_report(dataclasses.replace(report, digest=digest), examples.uri)
         fileio.rmtree(staging_dir)
         examples.split_names = artifact_utils.encode_split_names(names)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)

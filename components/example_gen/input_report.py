@@ -27,6 +27,7 @@ class InputReport:
         duplicate_ids: Rows whose ids an earlier one has; they stay.
         duplicate_id_examples: Where some of them are.
         notes: What is unusual but allowed.
+        digest: SHA-256 of all files; empty if the driver did not run.
     """
 
     num_files: int
@@ -38,6 +39,7 @@ class InputReport:
     duplicate_ids: int
     duplicate_id_examples: tuple[str, ...]
     notes: tuple[str, ...]
+    digest: str = ""
 
     def __str__(self) -> str:
         total = sum(self.rows.values())

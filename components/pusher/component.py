@@ -1,6 +1,8 @@
 """Pusher in the DAG. Runs at compile time."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tfx import types
 from tfx.components import Pusher as StockPusher
@@ -43,6 +45,7 @@ def create_pusher(
     statistics: types.BaseChannel,
     serving_model_dir: str | RuntimeParameter,
     keep_versions: int | None,
+    report: Mapping[str, Any],
     force_push: str = "",
 ) -> base_component.BaseComponent:
     """Creates the node that makes a blessed model appear as `serving_model_dir/<version>`.
@@ -55,12 +58,17 @@ def create_pusher(
         statistics: The ExampleStatistics whose train split is pushed too, for later runs to compare with.
         serving_model_dir: Folder of numbered versions, as TF Serving reads it; local or a URI such as `gs://`.
         keep_versions: How many of the newest versions stay; None keeps all.
+        report: Settings of the model card (`components/run_report/card_facts.py`).
         force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
 
     Returns:
         A node with the output `pushed_model` (PushedModel).
     """
-    custom_config = {"keep_versions": keep_versions, "source_digest": source_digest(executor.__file__)}
+    custom_config = {
+        "keep_versions": keep_versions,
+        "report": dict(report),
+        "source_digest": source_digest(executor.__file__),
+    }
     return Pusher(
         _PusherSpec(
             model=model,

@@ -7,24 +7,44 @@ import dataclasses
 import json
 import logging
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor as stock
 from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME as FEATURE_STATISTICS_FILE
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import path_utils
 
 from components.data_gate import STATISTICS_FILE
 from components.evaluator.verdict import Verdict
 from components.evaluator.verdict_file import load_verdict
 from components.infra_validator.report import load_report
-from components.model_manifest import DIGEST_PROPERTY, ManifestError, is_remote, local_copy, open_file
+from components.model_manifest import (
+    DIGEST_PROPERTY,
+    ManifestError,
+    is_remote,
+    local_copy,
+    open_file,
+    read_manifest,
+)
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.object_store import push_to_object_store
 from components.pusher.push import push_model
+from components.run_report import MODEL_CARD_FILE
+from components.run_report.card_facts import collect_card
+from components.run_report.data_facts import data_digest
+from components.run_report.model_card import render_model_card
 
 EXAMPLES_KEY = "examples"
 STATISTICS_KEY = standard_component_specs.STATISTICS_KEY
+_MODEL_KEY = standard_component_specs.MODEL_KEY
+_CARD_ARTIFACTS = {
+    "examples": EXAMPLES_KEY,
+    "statistics": STATISTICS_KEY,
+    "blessing": standard_component_specs.MODEL_BLESSING_KEY,
+    "infra_blessing": standard_component_specs.INFRA_BLESSING_KEY,
+}
 SERVING_MODEL_DIR, RUN_ID, FORCE_PUSH = "serving_model_dir", "run_id", "force_push"  # execution properties
 
 
@@ -65,7 +85,7 @@ class Executor(stock.Executor):
                     facts=facts,
                     keep_versions=json.loads(exec_properties["custom_config"])["keep_versions"],
                     expected_digest=_recorded_digest(input_dict),
-                    companions=_companions(input_dict),
+                    companions=_companions(input_dict) | _model_card(input_dict, exec_properties),
                 )
         except ManifestError as err:
             self._mark_refused(pushed_model, "refused", str(err))
@@ -85,6 +105,7 @@ class Executor(stock.Executor):
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
         return {
             "run_id": run_id or self._context.pipeline_run_id or "",
+            "data_digest": data_digest(examples.uri),
             "span": examples.get_int_custom_property("span") or examples.span,  # where TFX's driver puts it
             "metrics": {name: value for name, value in verdict.metrics.items() if math.isfinite(value)},
             "baseline": dataclasses.asdict(verdict.baseline),
@@ -102,6 +123,24 @@ def _companions(input_dict: dict[str, list[types.Artifact]]) -> dict[str, bytes]
     folder = artifact_utils.get_split_uri(input_dict[STATISTICS_KEY], "train")
     with open_file(f"{folder}/{FEATURE_STATISTICS_FILE}", "rb") as file:
         return {STATISTICS_FILE: file.read()}
+
+
+def _model_card(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> dict[str, bytes]:
+    """Returns the model card; without one, which is logged, a model is pushed all the same."""
+    settings = json.loads(exec_properties["custom_config"]).get("report")
+    if not settings:
+        return {}
+    artifacts = {name: artifact_utils.get_single_uri(input_dict[key]) for name, key in _CARD_ARTIFACTS.items()}
+    try:
+        model_dir = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[_MODEL_KEY]))
+        manifest = read_manifest(model_dir)
+        digests = {"schema": manifest["schema_digest"], "code": manifest["code_digest"], "model": manifest["digest"]}
+        facts = collect_card(artifacts, settings, digests)
+        date = datetime.now(UTC).date().isoformat()
+        return {MODEL_CARD_FILE: render_model_card(facts, date=date).encode()}
+    except Exception:
+        logging.exception("There is no model card.")
+        return {}
 
 
 def _refusal(input_dict: dict[str, list[types.Artifact]], verdict: Verdict) -> str:

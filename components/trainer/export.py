@@ -19,6 +19,7 @@ import tensorflow_transform as tft
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tfx.dsl.io import fileio
 
+from components.trainer.description import write_description
 from components.trainer.guards import check_logits, check_weights
 from components.trainer.samples import write_samples
 from schema import FeatureRoles
@@ -41,7 +42,7 @@ def export_model(
 ) -> None:
     """Writes a SavedModel with the transformation inside, and what its consumers are checked and warmed up with.
 
-    Four signatures, batch dimension free:
+    Five signatures, batch dimension free:
 
     - `serving_default` takes `examples`, serialized tf.Examples of raw features, string `[None]`, and gives `logits`
       and `probabilities`, float32 `[None, C]`, `classes`, string `[None, C]`, in the order of the probabilities, and
@@ -51,6 +52,8 @@ def export_model(
     - `classify` takes the same tf.Examples as `inputs` and gives `classes` and `scores`, the probabilities; its method
       name is the one that TF Serving's Classify asks for.
     - `transform_features` takes `examples`, label and weight included, and gives every transformed feature `[None, 1]`.
+    - `layer_outputs` takes the same as `serving_default` and gives what it gives by the way: every transformed feature
+      that the network takes, and the output of every layer, by their names; and `logits` and `probabilities`.
 
     Args:
         model: Takes a dict of transformed features, gives logits `[batch_size, C]`.
@@ -68,11 +71,7 @@ def export_model(
     raw_spec = tft_output.raw_feature_spec()
     serving_spec = {name: raw_spec[name] for name in roles.features}
     inputs = roles.model_inputs(tft_output.transformed_feature_spec())
-
-    def answer(features: Features) -> Outputs:
-        transformed = transform(features)
-        return _answer(model({name: transformed[name] for name in inputs}), roles)
-
+    answer, layer_outputs = _functions(model, transform, inputs, roles)
     logits = _logits(answer, raw_examples, serving_spec)
     check_logits(logits)
     archive = keras.export.ExportArchive()
@@ -80,17 +79,19 @@ def export_model(
     archive.track(transform)  # for its lookup tables
     names = _argument_names(roles.features)
     labelled_spec = serving_spec | {name: raw_spec[name] for name in (roles.label, roles.weight) if name}
-    endpoints = _endpoints(answer, transform, serving_spec, labelled_spec, names)
+    endpoints = _endpoints(answer, layer_outputs, transform, serving_spec, labelled_spec, names)
     for name, (endpoint, input_signature) in endpoints.items():
         archive.add_endpoint(name, endpoint, input_signature=[input_signature])
     archive.write_out(serving_model_dir, verbose=False)
     _finish_signatures(serving_model_dir, names)
     dtypes = {name: np.dtype(_tensor_type(spec).as_numpy_dtype) for name, spec in serving_spec.items()}
     write_samples(raw_examples, logits, dtypes=dtypes, serving_model_dir=serving_model_dir, model_run_dir=model_run_dir)
+    write_description(model, model_run_dir)
 
 
 def _endpoints(
     answer: Callable[[Features], Outputs],
+    layer_outputs: Callable[[Features], Outputs],
     transform: Callable[[Features], Outputs],
     serving_spec: Spec,
     labelled_spec: Spec,
@@ -103,12 +104,44 @@ def _endpoints(
             lambda tensors: answer(_from_tensors(tensors, serving_spec, names)),
             _arguments(serving_spec, names),
         ),
+        "layer_outputs": (lambda examples: layer_outputs(tf.io.parse_example(examples, serving_spec)), _EXAMPLES),
         "classify": (lambda inputs: _classify(answer(tf.io.parse_example(inputs, serving_spec))), _INPUTS),
         "transform_features": (
             lambda examples: transform(tf.io.parse_example(examples, labelled_spec)),
             _EXAMPLES,
         ),
     }
+
+
+def _functions(
+    model: keras.Model, transform: Callable[[Features], Outputs], inputs: Sequence[str], roles: FeatureRoles
+) -> tuple[Callable[[Features], Outputs], Callable[[Features], Outputs]]:
+    """Returns what answers raw features, and what gives everything by the way."""
+    layers = _layers_of(model)
+
+    def network_inputs(features: Features) -> Outputs:
+        transformed = transform(features)
+        return {name: transformed[name] for name in inputs}
+
+    def answer(features: Features) -> Outputs:
+        return _answer(model(network_inputs(features)), roles)
+
+    def layer_outputs(features: Features) -> Outputs:
+        transformed = network_inputs(features)
+        logits = model(transformed)
+        found = layers(transformed) if layers else {}
+        return {**transformed, **found, "logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+    return answer, layer_outputs
+
+
+def _layers_of(model: keras.Model) -> keras.Model | None:
+    """Returns a model that gives what each layer of another gives, by its name; None if that is no graph of layers."""
+    try:
+        outputs = {layer.name: layer.output for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+        return keras.Model(model.input, outputs)
+    except (AttributeError, ValueError):  # a subclass of Model, or a layer that is used twice
+        return None
 
 
 def _answer(logits: tf.Tensor, roles: FeatureRoles) -> Outputs:

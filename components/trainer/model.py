@@ -55,7 +55,7 @@ def build_model(
     encoded = list(inputs.values())
     for name, size in (num_categories or {}).items():
         inputs[name] = _input(name, "int64")
-        encoded.append(_encode(inputs[name], size, one_hot_up_to))
+        encoded.append(_encode(inputs[name], _layer_name(name), size, one_hot_up_to))
     hidden = keras.layers.Concatenate(name="features")(encoded) if len(encoded) > 1 else encoded[0]
     for index, units in enumerate(hidden_units):
         hidden = keras.layers.Dense(units, activation="relu", name=f"hidden_{index}")(hidden)
@@ -74,16 +74,21 @@ def build_model(
 
 
 def _input(name: str, dtype: str) -> keras.KerasTensor:
-    return keras.Input((1,), dtype=dtype, name=name.replace("/", "|"))  # a slash is no part of a layer's name
+    return keras.Input((1,), dtype=dtype, name=_layer_name(name))
 
 
-def _encode(positions: keras.KerasTensor, size: int, one_hot_up_to: int) -> keras.KerasTensor:
+def _layer_name(name: str) -> str:
+    return name.replace("/", "|")  # a slash is no part of a layer's name
+
+
+def _encode(positions: keras.KerasTensor, name: str, size: int, one_hot_up_to: int) -> keras.KerasTensor:
     """Encodes positions in a vocabulary, int64 `[batch_size, 1]`, as float32 `[batch_size, width]`."""
     if size <= one_hot_up_to:
-        return keras.layers.CategoryEncoding(size, output_mode="one_hot")(positions)
+        return keras.layers.CategoryEncoding(size, output_mode="one_hot", name=f"{name}_one_hot")(positions)
     # The fourth root of the vocabulary's size: Google Developers Blog, Introducing TensorFlow Feature Columns (2017).
     width = math.ceil(size**0.25)
-    return keras.layers.Flatten()(keras.layers.Embedding(size, width)(positions))
+    vectors = keras.layers.Embedding(size, width, name=f"{name}_vectors")(positions)
+    return keras.layers.Flatten(name=f"{name}_embedding")(vectors)
 
 
 def sparse_categorical_focal_crossentropy(labels: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:

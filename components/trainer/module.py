@@ -34,8 +34,8 @@ def run_fn(fn_args: FnArgs) -> None:
     Args:
         fn_args: Of which are read `train_files` and `eval_files` (transformed examples), `transform_output`,
             `schema_path`, and `custom_config` with `roles`, `hyperparameters` and `raw_eval_files` (raw examples of
-            the split `eval`). Writes the SavedModel to `serving_model_dir`, and the figures of each epoch and the
-            recorded logits to `model_run_dir`.
+            the split `eval`). Writes the SavedModel to `serving_model_dir`, and the figures of each epoch, also for
+            TensorBoard, the network's description and the recorded logits to `model_run_dir`.
 
     Raises:
         ValueError: If a split has no rows or a label that is no class, or if the loss, the weights or the logits of
@@ -58,7 +58,6 @@ def run_fn(fn_args: FnArgs) -> None:
 
     schema = io_utils.SchemaReader().read(fn_args.schema_path)
     model = create_model(tft_output, schema, roles, hyperparameters)
-    trace = TrainingTrace(os.path.join(fn_args.model_run_dir, TRAINING_TRACE_FILE), early_stopping)
     model.fit(
         tf.data.Dataset.from_tensor_slices(train)
         .shuffle(len(train[1]), seed=seed)
@@ -67,7 +66,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE),
         epochs=num_epochs,
         verbose=0,
-        callbacks=[trace, early_stopping] if early_stopping else [trace],
+        callbacks=_callbacks(fn_args.model_run_dir, early_stopping),
     )
     export_model(
         model,
@@ -77,6 +76,14 @@ def run_fn(fn_args: FnArgs) -> None:
         model_run_dir=fn_args.model_run_dir,
         raw_examples=read_samples(fn_args.custom_config[RAW_EVAL_FILES], _NUM_SAMPLES),
     )
+
+
+def _callbacks(
+    model_run_dir: str, early_stopping: keras.callbacks.EarlyStopping | None
+) -> list[keras.callbacks.Callback]:
+    trace = TrainingTrace(os.path.join(model_run_dir, TRAINING_TRACE_FILE), early_stopping)
+    logs = keras.callbacks.TensorBoard(model_run_dir, write_graph=False)
+    return [trace, logs, early_stopping] if early_stopping else [trace, logs]
 
 
 def create_model(

@@ -89,10 +89,14 @@ class Backend:
     def _is_blocked(self, task: PipelineTaskSpec, finished: Mapping[str, TaskRun]) -> bool:
         if task.trigger_policy.strategy == _EXIT_TASK:
             return False
-        has_failed = any(run.state == FAILED for run in finished.values())
-        if has_failed and self.specification.fail_fast:
+        if any(finished[name].state != SUCCEEDED for name in dependencies(task)):
             return True
-        return any(finished[name].state != SUCCEEDED for name in dependencies(task))
+        if not self.specification.fail_fast:
+            return False
+        # What was ready when another task failed had been started beside it.
+        order = list(finished)
+        failed = [order.index(name) for name, run in finished.items() if run.state == FAILED]
+        return any(order.index(name) > failed[0] for name in dependencies(task)) if failed else False
 
     def _leave_out(self, run: TaskRun, task: PipelineTaskSpec) -> None:
         """Records a task, or those of a DAG, that does not run; its state says whether by a condition."""

@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 
 from components.evaluator import EXAMPLE_COUNT
 from components.evaluator.eval_config import make_eval_config
-from components.evaluator.judge import load_measurement
+from components.evaluator.measurement import load_measurement
 from components.evaluator.rules import METRICS, Rule, Score, Slice
 from components.evaluator.scores import Predictions, measure
 from schema import FeatureRoles

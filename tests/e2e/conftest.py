@@ -46,6 +46,15 @@ class Result:
         return (self.root / "logs" / "reference" / f"{self.record['run_id']}.log").read_text(errors="replace")
 
     @property
+    def report_dir(self):
+        return self.root / "reports" / "reference" / self.record["run_id"]
+
+    @property
+    def facts(self):
+        assert (self.report_dir / "index.html").read_text().startswith("<!doctype html>")
+        return json.loads((self.report_dir / "facts.json").read_text())
+
+    @property
     def trace(self):
         (trainer,) = (run for run in self.record["components"] if run["component"] == "Trainer")
         return json.loads(Path(trainer["outputs"]["model_run"], "training_trace.json").read_text())

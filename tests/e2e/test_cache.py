@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 ALWAYS = {"DataGate"}  # which looks at what is served
-FROM_TRAINER = {"Trainer", "Baseline", "InfraValidator", "Evaluator", "Pusher", *ALWAYS}
+FROM_TRAINER = {"Trainer", "Baseline", "InfraValidator", "Evaluator", "Pusher", "RunReport", *ALWAYS}
 FROM_TRANSFORM = {"Transform", *FROM_TRAINER}
 FROM_STATISTICS = {"StatisticsGen", "ExampleValidator", *FROM_TRANSFORM}
 FROM_DATA = {"ExampleGen", *FROM_STATISTICS}
@@ -22,6 +22,7 @@ FROM_DATA = {"ExampleGen", *FROM_STATISTICS}
         ("components/transform/preprocessing.py", FROM_TRANSFORM),
         ("schema/roles.py", FROM_DATA),
         ("schema/reference/schema.pbtxt", {"SchemaGen", *FROM_DATA}),
+        ("components/run_report/observations.py", {"RunReport", *ALWAYS}),
         ("pipeline/terminal.py", ALWAYS),
     ],
 )
@@ -62,5 +63,5 @@ def test_model_of_an_earlier_config_is_served_again(project_copy):
     before = run().versions
     run("--set", "trainer.num_epochs=7")
     back = run()
-    assert back.executed == {"Baseline", "Evaluator", "Pusher", *ALWAYS}
+    assert back.executed == {"Baseline", "Evaluator", "Pusher", "RunReport", *ALWAYS}
     assert len(set(back.versions) - set(before)) == 2

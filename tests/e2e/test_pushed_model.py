@@ -158,6 +158,7 @@ def test_four_signatures_have_free_batches_and_classify_its_method(sluice, refer
         "serving_default": PREDICT_METHOD,
         "serving_features": PREDICT_METHOD,
         "transform_features": PREDICT_METHOD,
+        "layer_outputs": PREDICT_METHOD,
         "classify": CLASSIFY_METHOD,
     }
     for signature in signatures.values():

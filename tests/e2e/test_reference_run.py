@@ -71,7 +71,7 @@ def test_unchanged_run_executes_nothing_and_says_how_long_both_took(reference, s
     assert again.last_line.startswith(f"NOTHING TO DO: serving stays on version {reference.versions[0]} (accuracy")
     assert again.versions == reference.versions
     assert re.search(
-        r"s; components executed: 1, cached: 10 \(the last run that executed all took \d+\.\d s\)", again.stdout
+        r"s; components executed: 1, cached: 11 \(the last run that executed all took \d+\.\d s\)", again.stdout
     )
 
 
@@ -79,7 +79,7 @@ def test_refused_model_is_not_pushed(reference, sluice):
     before = sluice().versions
     refused = sluice("--set", "evaluator.thresholds[0].lower_bound=0.999")
     assert refused.exit_code == 3
-    assert refused.executed == {"DataGate", "Evaluator", "Pusher"}
+    assert refused.executed == {"DataGate", "Evaluator", "Pusher", "RunReport"}
     assert refused.versions == before
     pattern = (
         rf"NOT PUSHED: accuracy 0\.9\d\d \(95%: .*\) < 0\.999 on \d+ eval rows; serving stays on version {before[-1]}.*"
@@ -87,6 +87,11 @@ def test_refused_model_is_not_pushed(reference, sluice):
     assert re.fullmatch(pattern, refused.last_line)
     again = sluice("--set", "evaluator.thresholds[0].lower_bound=0.999")
     assert (again.exit_code, again.executed) == (3, {"DataGate"})
+    for run in (refused, again):
+        facts = run.facts
+        assert (facts["run"]["outcome"], facts["run"]["version"]) == ("model refused", "")
+        assert facts["run"]["verdict"] == run.last_line
+        assert (facts["evaluation"]["blessed"], facts["problems"]) == (False, [])
 
 
 def test_linear_model_does_not_reach_the_bound(reference, sluice):
@@ -142,12 +147,17 @@ def test_bad_data_are_refused_before_anything_is_trained(reference, sluice, edit
     refused = sluice("--set", f"example_gen.input_dir={edited_csv(change)}")
     assert refused.exit_code == 4, refused.stdout
     assert re.search(f"^DATA REFUSED: .*{message}.*; serving stays on version", refused.last_line)
-    assert list(refused.states)[-1] == ("DataGate" if "split" in message else "ExampleGen")
+    is_gates = "split" in message
+    assert list(refused.states)[-1] == ("DataGate" if is_gates else "ExampleGen")
+    facts = refused.facts
+    assert (facts["run"]["outcome"], facts["problems"], facts["model"]) == ("data refused", [], None)
+    found = [each["sentence"] for each in facts["data"]["findings"]] if is_gates else []
+    assert any(re.search(message, sentence) for sentence in found) == is_gates
     assert sorted(before.iterdir()) == versions
 
 
 def test_from_executes_a_component_and_what_depends_on_it(reference, sluice):
-    assert sluice("--from", "Evaluator").executed == {"DataGate", "Evaluator", "Pusher"}
+    assert sluice("--from", "Evaluator").executed == {"DataGate", "Evaluator", "Pusher", "RunReport"}
 
 
 def test_run_on_a_terminal_shows_no_more_than_on_a_pipe(reference, sluice):
@@ -175,7 +185,7 @@ def test_push_that_is_no_longer_served_is_done_again(reference, sluice):
     again = sluice()
     shutil.rmtree(served)
     away.rename(served)
-    assert {"DataGate", "Pusher"} <= again.executed <= {"DataGate", "Baseline", "Evaluator", "Pusher"}
+    assert {"DataGate", "Pusher"} <= again.executed <= {"DataGate", "Baseline", "Evaluator", "Pusher", "RunReport"}
     assert len(again.versions) == 1
     assert again.last_line.startswith("PUSHED: ")
 
@@ -193,6 +203,9 @@ def test_failure_names_component_and_cause_and_logs_the_traceback(reference, slu
     assert failed.exit_code == 1
     assert failed.last_line.startswith(f"FAILED: Trainer: {cause}; serving stays on version")
     assert failed.states["Trainer"] == "failed"
+    facts = failed.facts
+    assert (facts["run"]["outcome"], facts["problems"], facts["model"]) == ("failed", [], None)
+    assert all(each["scaled"] for each in facts["data"]["features"] if each["kind"] == "numeric")
     assert "Traceback" in failed.log
 
 
@@ -227,3 +240,4 @@ def test_interruption_that_a_library_takes_for_its_own_ends_the_run(reference, s
     assert interrupted.exit_code == 130
     assert interrupted.last_line.startswith("INTERRUPTED; serving stays on version")
     assert list(interrupted.states)[-1] == "Trainer"
+    assert (interrupted.facts["run"]["outcome"], interrupted.facts["problems"]) == ("interrupted", [])

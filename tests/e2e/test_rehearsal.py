@@ -63,7 +63,7 @@ def test_rehearsal_pushes_the_model_that_the_local_runner_pushes(rehearse, targe
     code, output, record, _ = rehearse(target, *maps)
     assert code == 0, output
     assert set(record["states"].values()) == {"succeeded"}
-    assert output.splitlines()[-1].startswith("SUCCEEDED: tasks: 12 succeeded; ")
+    assert output.splitlines()[-1].startswith("SUCCEEDED: tasks: 13 succeeded; ")
 
     (version,) = list_versions(tmp_path / "models")
     model_dir = str(tmp_path / "models" / str(version))
@@ -131,7 +131,7 @@ def test_refused_data_stops_the_run_after_its_retries(rehearse, edited_csv, tmp_
     attempts = {task["name"].rpartition("/")[2]: task["attempts"] for task in record["tasks"]}
     assert attempts["DataGate"] == 2
     assert {name for name, state in record["states"].items() if state == "not run"} == {
-        "Transform", "Trainer", "Baseline", "InfraValidator", "Evaluator", "Pusher",
+        "Transform", "Trainer", "Baseline", "InfraValidator", "Evaluator", "Pusher", "RunReport",
     }  # fmt: skip
     assert record["states"]["ExitHandler"] == "succeeded"
     assert "FAILED: tfx-dag/DataGate after 2 attempts: exited with 4: ERROR:root:DATA REFUSED: 'ph' in the " in output
@@ -147,7 +147,7 @@ def test_compiled_files_are_the_same_everywhere(rehearse, project_root, tmp_path
         assert process.returncode == 0, process.stderr
         texts.add((folder / "reference-vertex.yaml").read_text() + (folder / "reference-vertex.json").read_text())
         assert process.stdout == (
-            "reference: 12 tasks in sluice:1 -> reference-vertex.yaml, reference-vertex.json\n"
+            "reference: 13 tasks in sluice:1 -> reference-vertex.yaml, reference-vertex.json\n"
             "Parameters without a default: input_dir, serving_model_dir; give them when it is rehearsed or submitted.\n"
         )
     (text,) = texts

@@ -10,7 +10,8 @@ from components.baseline import Baseline
 from components.evaluator.component import create_evaluator
 from components.evaluator.eval_config import bucketed_slices, make_eval_config, set_bounds
 from components.evaluator.executor import bounded_rules
-from components.evaluator.judge import Measurement, judge
+from components.evaluator.judge import judge
+from components.evaluator.measurement import Measurement
 from components.evaluator.rules import Rule, Score, Slice, parse_key
 from components.evaluator.verdict import BROKEN, HELD, NOT_JUDGED, Judgement, Verdict, parse_verdict, verdict_text
 from schema import FeatureRoles
@@ -27,7 +28,7 @@ def test_eval_config_measures_accuracy_and_loss_of_the_served_signature_whatever
     (model,) = config.model_specs
     assert (model.signature_name, model.label_key) == ("serving_default", "y_xf")
     names = [json.loads(metric.config)["name"] for spec in config.metrics_specs for metric in spec.metrics]
-    assert names == ["accuracy", "loss", "example_count"]
+    assert names == ["accuracy", "loss", "calibration_bins", "confusion_matrix", "example_count"]
 
 
 def test_only_given_bounds_reach_the_eval_config_each_in_its_slice():

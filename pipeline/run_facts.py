@@ -1,0 +1,157 @@
+"""Writes the report of a local run, however it ended. Imports TensorFlow only where there are artifacts to read."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.run_report import ARTIFACTS, FACTS_FILE
+from components.run_report.facts import ComponentFacts, Facts, RunFacts, empty_facts, facts_text, load_facts
+from pipeline.config import PipelineConfig
+from pipeline.run_record import ExitCode, RunPaths, RunRecord
+from pipeline.terminal import shown
+
+_OUTCOMES = {
+    ExitCode.FAILED: "failed",
+    ExitCode.MODEL_REFUSED: "model refused",
+    ExitCode.DATA_REFUSED: "data refused",
+    ExitCode.INFRA_REFUSED: "infra refused",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+def write_report(record: RunRecord, config: PipelineConfig, paths: RunPaths, *, run: RunFacts) -> str:
+    """Writes `facts.json` and `index.html` of a run.
+
+    Args:
+        record: What was done.
+        config: What was run.
+        paths: Of the run.
+        run: What the report tells of the run as a whole.
+
+    Returns:
+        Why there is no report; empty if there is one. That it cannot be written is no reason to fail a run.
+    """
+    try:
+        from components.run_report.observations import flow_of
+        from components.run_report.page import render_page
+
+        facts = _facts(record, config, paths)
+        facts["run"] = run
+        facts["flow"] = flow_of(facts)
+        paths.facts_file.parent.mkdir(parents=True, exist_ok=True)
+        paths.facts_file.write_text(facts_text(facts), encoding="utf-8")
+        paths.page_file.write_text(render_page(facts), encoding="utf-8")
+    except (Exception, KeyboardInterrupt) as err:
+        logging.exception("There is no report.")
+        return f"{type(err).__name__}: {err}; the log says more"
+    return ""
+
+
+def report_settings(config: PipelineConfig) -> dict[str, Any]:
+    """Returns what the config tells a report, as JSON values."""
+    return {
+        "pipeline": config.pipeline_name,
+        "roles": dataclasses.asdict(config.feature_roles()),
+        "published_trace": [each.model_dump() for each in config.published_trace],
+        "model_card": config.model_card.model_dump(mode="json"),
+    }
+
+
+def run_facts(
+    record: RunRecord,
+    config: PipelineConfig,
+    paths: RunPaths,
+    *,
+    config_file: str,
+    pushed_dir: str,
+    is_unchanged: bool,
+) -> RunFacts:
+    """Returns what the report tells of the run as a whole.
+
+    Args:
+        record: What was done.
+        config: What was run.
+        paths: Of the run.
+        config_file: Where the config came from.
+        pushed_dir: The version that holds this run's model; empty if none does.
+        is_unchanged: Whether it did so before.
+    """
+    from components.pusher.versions import VersionError, served_versions
+
+    try:
+        serving = [str(version) for version in served_versions(paths.serving_model_dir)]
+    except VersionError:
+        serving = []
+    logs = [shown(each.outputs["model_run"]) for each in record.components if "model_run" in each.outputs]
+    pushed = "nothing to do" if is_unchanged else "pushed"
+    return {
+        "run_id": record.run_id,
+        "started": paths.started.isoformat(timespec="seconds"),
+        "seconds": record.seconds,
+        "exit_code": int(record.exit_code),
+        "outcome": _OUTCOMES.get(ExitCode(record.exit_code), pushed),
+        "verdict": record.verdict,
+        "version": Path(pushed_dir).name,
+        "serving": serving,
+        "config_file": config_file,
+        "config": _config_text(config),
+        "log_file": shown(paths.log_file),
+        "tensorboard": f"tensorboard --logdir {logs[0]}" if logs else "",
+        "components": [_component(each, paths) for each in record.components],
+    }
+
+
+def _facts(record: RunRecord, config: PipelineConfig, paths: RunPaths) -> Facts:
+    """Returns RunReport's facts or, of a run that did not get there, those of what there is, with DataGate's."""
+    outputs = {each.component: each.outputs for each in record.components}
+    findings_dir = outputs.get("DataGate", {}).get("findings")
+    if not findings_dir and paths.gate_file.exists():  # it refused the data
+        findings_dir = str(paths.gate_file.parent)
+    made = Path(outputs.get("RunReport", {}).get("report", ""), FACTS_FILE)
+    if made.is_file():
+        facts = load_facts(made)
+    else:
+        artifacts = _artifacts(outputs)
+        if not artifacts:
+            return empty_facts(config.pipeline_name)
+        from components.run_report.collect import collect_facts
+
+        facts = collect_facts(artifacts, report_settings(config))
+    if findings_dir and facts["data"]:
+        from components.run_report.data_facts import add_findings
+
+        facts["artifacts"]["findings"] = findings_dir
+        add_findings(facts["data"], findings_dir)
+    return facts
+
+
+def _artifacts(outputs: dict[str, dict[str, str]]) -> dict[str, str]:
+    found = {name: folder for each in outputs.values() for name, folder in each.items() if name in ARTIFACTS}
+    for name, component in (("infra_blessing", "InfraValidator"), ("blessing", "Evaluator")):
+        found.pop(name, None)
+        if "blessing" in outputs.get(component, {}):
+            found[name] = outputs[component]["blessing"]
+    return found
+
+
+def _component(each: Any, paths: RunPaths) -> ComponentFacts:
+    artifact = next(iter(each.outputs.values()), "")
+    return {
+        "component": each.component,
+        "state": each.state,
+        "started_secs": each.started_secs,
+        "seconds": each.seconds,
+        "rows": each.num_rows,
+        "artifact": shown(artifact, paths.root) if artifact else "",
+    }
+
+
+def _config_text(config: PipelineConfig) -> str:
+    values = config.model_dump(mode="json")
+    for name in ("webhook_url", "command"):  # which may hold secrets
+        if values["notification"][name]:
+            values["notification"][name] = "(set)"
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
