@@ -60,7 +60,7 @@ def make_facts(num_features=10, num_classes=3, num_epochs=5, num_slices=6, layer
         "evaluation": _evaluation(random, classes, num_slices),
         "infra": {
             "reasons": [],
-            "sentence": "C++ loader: within 1.2e-07 of the Trainer's logits on 256 rows; one row p50 0.25 ms, p99 0.40 ms",
+            "sentence": "C++ loader: within 1.2e-07 of the Trainer's logits on 256 rows; one row p50 0.25 ms",
             "rows": 256,
             "largest_differences": {"serving_default": 1.2e-07},
             "latency_millis": {"1": {"p50": 0.25, "p99": 0.40}},
@@ -89,6 +89,7 @@ def refused_by_data():
         {"severity": "error", "split": "train", "feature": "ph", "sentence": "ph: 14.7 is above the schema's max 9.5."},
         {"severity": "warning", "split": "eval", "feature": "", "sentence": "321 rows; 400 are recommended."},
     ]
+    facts["data"]["features"][7]["drift"]["value"] = 0.142
     components = facts["run"]["components"][:3]
     components[2] |= {"state": "failed"}
     facts["run"] |= {
@@ -132,10 +133,10 @@ def make_hostile():
             return HOSTILE[count[0] % len(HOSTILE)]
         return value
 
-    kept = ("state", "outcome", "kind")  # words of our own
+    kept = ("state", "outcome", "severity", "bound")  # words of our own
     spoiled = _keep(facts, spoil(facts), kept)
     for epoch in spoiled["training"]["epochs"]:
-        epoch["figures"] |= {text: 0.5 for text in HOSTILE}
+        epoch["figures"] |= dict.fromkeys(HOSTILE, 0.5)
     for split in spoiled["data"]["splits"]:
         split["classes"] = dict(zip(HOSTILE, split["classes"].values(), strict=True))
     return spoiled
@@ -244,7 +245,7 @@ def _feature(random, index, name):
         "top": [],
         "raw": {"edges": edges.tolist(), "counts": counts.astype(float).tolist()},
         "scaled": {"edges": np.linspace(0, 1, 11).tolist(), "counts": counts.astype(float).tolist()},
-        "drift": {"measure": "jensen_shannon", "value": 0.01 + 0.013 * (index % 9), "threshold": 0.1, "note": ""},
+        "drift": {"measure": "jensen_shannon", "value": 0.01 + 0.013 * (index % 6), "threshold": 0.1, "note": ""},
     }
 
 
@@ -321,7 +322,7 @@ def _training(num_epochs):
                 "figures": dict(zip(names, figures(index), strict=True)),
                 "kept": index == min(3, num_epochs - 1),
                 "published": dict(zip(names, PUBLISHED[index], strict=False)) if index < len(PUBLISHED) else {},
-                "observation": f"Loss {figures(index)[0]:.4f}: {100 * (1 - figures(index)[0] / math.log(3)):.0f} % below chance.",
+                "observation": f"The loss is {100 * (1 - figures(index)[0] / math.log(3)):.0f} % below chance.",
             }
             for index in range(num_epochs)
         ],

@@ -65,7 +65,7 @@ def _environment() -> jinja2.Environment:
     names = ("count", "figure", "statistic", "change", "share", "seconds", "size", "moment", "isolated")
     environment.filters |= {name: getattr(wording, name) for name in names}
     environment.filters["config"] = functools.partial(wording.isolated, most=wording.MOST_CONFIG_CHARACTERS)
-    environment.filters["long"] = functools.partial(wording.isolated, most=2000)
+    environment.filters["long"] = functools.partial(wording.isolated, most=wording.MOST_SENTENCE_CHARACTERS)
     environment.globals |= {"histogram_path": histogram_path, "strip": strip, "most_probable": _most_probable}
     return environment
 

@@ -1,7 +1,7 @@
 """The plots of a run's page, as SVG without any text of the data. Imported where the page is rendered.
 
-matplotlib draws in colours that nothing else has, which become the page's own, so that one drawing is right in light and
-in dark.
+matplotlib draws in colours that nothing else has, which become the page's own, so that one drawing is right in light
+and in dark.
 """
 
 import io

@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 NONE = "\N{EN DASH}"
-MOST_CHARACTERS = 160
+MOST_CHARACTERS = 120
+MOST_SENTENCE_CHARACTERS = 1000
 MOST_CONFIG_CHARACTERS = 60_000
 _NO_HTML = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
