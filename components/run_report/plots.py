@@ -17,7 +17,12 @@ from matplotlib.ticker import MaxNLocator
 
 _INCHES = (3.7, 2.3)  # about 350 CSS pixels wide
 _COLOURS = {"ink": "#010203", "line": "#020304", "series-1": "#030405", "series-2": "#040506", "series-3": "#050607"}
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "sluice", "font.size": 8.5, "path.simplify_threshold": 0.5}
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sluice",
+    "font.size": 8.5,
+    "path.simplify_threshold": 0.5,
+}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _MOST_MARKED = 30  # points of a curve
 
