@@ -1,5 +1,6 @@
 """Fixtures of every test: what the reference problem is made of."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ def reference_config_file(project_root):
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write compiled specs as what is expected")
+
+
+@pytest.fixture(scope="session")
+def report_facts():
+    """The module that makes the facts of a report."""
+    spec = importlib.util.spec_from_file_location("report_facts", PROJECT_ROOT / "tests" / "report_facts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
