@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from components.run_report import wording
-from components.run_report.facts import Facts, RuleFacts
+from components.run_report.facts import Facts
+from components.run_report.facts_of_model import RuleFacts
 from components.run_report.shapes import Scale, zoomed_scale
 
 _OUTCOMES = {  # word, tone and sentence if there is no better one

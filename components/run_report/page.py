@@ -13,15 +13,9 @@ import jinja2
 from markupsafe import Markup
 
 from components.run_report import wording
-from components.run_report.facts import (
-    ComponentFacts,
-    DataFacts,
-    EvaluationFacts,
-    Facts,
-    FeatureFacts,
-    MetricFacts,
-    RowFacts,
-)
+from components.run_report.facts import ComponentFacts, Facts
+from components.run_report.facts_of_model import EvaluationFacts, MetricFacts
+from components.run_report.facts_of_rows import DataFacts, FeatureFacts, RowFacts
 from components.run_report.first_screen import view_gauges, view_outcome, view_step
 from components.run_report.shapes import Scale, histogram_path, share_scale, strip
 from components.run_report.training_view import view_calibration, view_training

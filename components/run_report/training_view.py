@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from components.run_report import wording
-from components.run_report.facts import EpochFacts, EvaluationFacts, TrainingFacts
+from components.run_report.facts_of_model import EpochFacts, EvaluationFacts, TrainingFacts
 from components.run_report.plots import Curve, draw_calibration, draw_curves
 
 _FIRST = ("loss", "accuracy")
