@@ -8,16 +8,18 @@ import jinja2
 from components.run_report.facts import Facts
 
 _LONGEST = 200
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-!|~>.:@^$])")
+_SPECIAL = re.compile(
+    r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|(?<=\bhttp):|(?<=\bhttps):|(?<=\bwww)\.|^[#+\->=]|^\d+(?=[.)]))"
+)
+_HTML = {r"&(?=#?\w+;)": "&amp;", r"<(?=[A-Za-z/!?])": "&lt;"}
 
 
-def render_model_card(facts: Facts, *, date: str, signatures: tuple[str, ...] = ()) -> str:
+def render_model_card(facts: Facts, *, date: str) -> str:
     """Returns the card as Markdown (Mitchell et al. 2019, Model Cards for Model Reporting).
 
     Args:
         facts: Of the run; what it does not have is left out.
         date: Of the card, ISO 8601.
-        signatures: Names of those that the model can be asked by.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.run_report", "."),
@@ -25,19 +27,24 @@ def render_model_card(facts: Facts, *, date: str, signatures: tuple[str, ...] = 
         lstrip_blocks=True,
         autoescape=False,  # of Markdown nothing knows how; every value goes through `text`
         undefined=jinja2.StrictUndefined,
-        finalize=_refuse_none,
     )
     environment.filters.update(text=_text, figure=_figure, interval=_interval)
     template = environment.get_template("model_card.md.j2")
-    caveats = _caveats(facts)
-    return template.render(facts=facts, card=facts["card"], date=date, signatures=signatures, caveats=caveats)
+    return template.render(facts=facts, card=facts["card"], date=date, caveats=_caveats(facts))
 
 
 def _text(value: Any) -> str:
     """Returns a text of which Markdown and HTML take nothing for their own, in one line that is not too long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
-    return _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;"))
+    for pattern, entity in _HTML.items():
+        line = re.sub(pattern, entity, line)
+    return _SPECIAL.sub(_escaped, line)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    mark = found[0]
+    return f"{mark}\u200b" if mark.isdigit() else f"\\{mark}"  # a number that begins a line would begin a list
 
 
 def _figure(value: float | None) -> str:
@@ -46,12 +53,6 @@ def _figure(value: float | None) -> str:
 
 def _interval(ends: list[float] | None) -> str:
     return "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _refuse_none(value: Any) -> Any:
-    if value is None:
-        raise ValueError("a value of the model card is missing.")
-    return value
 
 
 def _caveats(facts: Facts) -> list[str]:

@@ -46,9 +46,9 @@ def flow_of(facts: Facts) -> list[StageFacts]:
     if evaluation:
         stages.append(_evaluator(evaluation))
     if facts["run"] and any(each["component"] == "Pusher" for each in facts["run"]["components"]):
-        version = facts["run"]["version"]
+        version, serving = facts["run"]["version"], ", ".join(facts["run"]["serving"])
         leaves = f"version {version}" if version else "nothing"
-        stages.append(_stage("Pusher", "the candidate", leaves, facts["run"]["verdict"]))
+        stages.append(_stage("Pusher", "the candidate", leaves, f"Served now: {serving or 'nothing'}."))
     return stages
 
 

@@ -26,16 +26,22 @@ def _describe(model: keras.Model) -> dict[str, Any]:
         "layers": [_layer(layer) for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)],
         "parameters": model.count_params(),
         "optimizer": optimizer.get("class_name", ""),
-        "optimizer_settings": {
-            name: float(str(np.float32(value))) if isinstance(value, float) else value
-            for name, value in optimizer.get("config", {}).items()
-            if value is not None and not isinstance(value, dict)
-        },
+        "optimizer_settings": _optimizer_settings(optimizer.get("config", {})),
         "loss": _name(loss),
         "from_logits": _settings(loss).get("from_logits"),
         "metrics": [_settings(metric).get("name") or _name(metric) for metric in metrics],
         "steps": int(model.optimizer.iterations),
     }
+
+
+def _optimizer_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings that are in force, float32s as they were written: 0.01, not 0.009999999776."""
+    used = {
+        name: value for name, value in config.items() if name != "name" and value is not None and value is not False
+    }
+    if "use_ema" not in used:
+        used = {name: value for name, value in used.items() if not name.startswith("ema_")}
+    return {name: float(str(np.float32(value))) if isinstance(value, float) else value for name, value in used.items()}
 
 
 def _layer(layer: keras.Layer) -> dict[str, Any]:
