@@ -13,6 +13,7 @@ from pipeline.init.command import init
 from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
 from pipeline.rehearsal.command import rehearse
+from pipeline.reports.command import compare, history, report
 from pipeline.run_record import COMPONENTS, OPTIONAL_COMPONENTS, ExitCode
 from pipeline.submission.command import submit
 from pipeline.versions_command import versions
@@ -30,6 +31,9 @@ main.add_command(predict)
 main.add_command(compile_command)
 main.add_command(rehearse)
 main.add_command(submit)
+main.add_command(report)
+main.add_command(history)
+main.add_command(compare)
 
 
 @main.command()
@@ -49,6 +53,7 @@ main.add_command(submit)
     callback=checked_reason,
     help="Push the model also if the Evaluator refuses it; its manifest keeps REASON.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON; what people read goes to stderr.")
 def run(
     config_file: str,
     overrides: tuple[str, ...],
@@ -56,6 +61,7 @@ def run(
     no_cache: bool,
     from_component: str | None,
     force_push: str,
+    as_json: bool,
 ) -> None:
     """Run the pipeline on this machine.
 
@@ -93,6 +99,7 @@ def run(
             use_cache=not no_cache,
             from_component=from_component,
             force_push=force_push,
+            as_json=as_json,
         )
     except OSError as err:
         click.echo(f"FAILED: {err}", err=True)

@@ -27,20 +27,21 @@ def discarded_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def redirected_output(log_file: Path) -> Iterator[TextIO]:
+def redirected_output(log_file: Path, *, descriptor: int = 1) -> Iterator[TextIO]:
     """Sends file descriptors 1 and 2, and so C++ and Python alike, to a file.
 
     Args:
         log_file: The file; its folder is made.
+        descriptor: 1 or 2.
 
     Yields:
-        A stream to what standard output was, for what the user should see.
+        A stream to what the descriptor was, for what the user should see.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    terminal = os.fdopen(os.dup(1), "w", buffering=1, errors="backslashreplace")
+    terminal = os.fdopen(os.dup(descriptor), "w", buffering=1, errors="backslashreplace")
     with log_file.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -54,8 +55,8 @@ def redirected_output(log_file: Path) -> Iterator[TextIO]:
             for stream in (sys.stdout, sys.stderr):
                 if not stream.closed:
                     stream.flush()
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
+            for redirected, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, redirected)
                 os.close(original)
             with contextlib.suppress(BrokenPipeError):  # nobody reads any more, as in `sluice run | head -2`
                 terminal.close()

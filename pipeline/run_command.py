@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -22,7 +23,7 @@ from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
 from pipeline.gate_lines import print_gate, print_input
 from pipeline.log_file import redirected_output
-from pipeline.run_facts import run_facts, write_report
+from pipeline.run_facts import report_run
 from pipeline.run_record import (
     ExitCode,
     RunPaths,
@@ -51,6 +52,7 @@ def run_pipeline(
     use_cache: bool = True,
     from_component: str | None = None,
     force_push: str = "",
+    as_json: bool = False,
 ) -> ExitCode:
     """Runs a pipeline on this machine, prints its course and keeps its log and record.
 
@@ -61,10 +63,11 @@ def run_pipeline(
         use_cache: Whether unchanged components may reuse their outputs.
         from_component: Id of the first component that must execute, with all that depends on it.
         force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
+        as_json: Whether standard output gets the record alone, and standard error what people read.
     """
     start = time.perf_counter()
     paths = RunPaths(root.resolve(), config.pipeline_name, new_run_id())
-    with redirected_output(paths.log_file) as stream:
+    with redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream:
         terminal = Terminal(stream)
         terminal.print(f"Pipeline {config.pipeline_name} from {shown(config_file)}")
         with _noted_interruption() as interrupted:
@@ -80,8 +83,14 @@ def run_pipeline(
         components = run.components if run else ()
         print_input(terminal, components)
         print_gate(terminal, components, paths)
-        record = RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components)
-        report = _report(record, config, paths, run, config_file=shown(config_file))
+        record, report = report_run(
+            RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components),
+            config,
+            paths,
+            config_file=shown(config_file),
+            pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
+            is_unchanged=bool(run and run.is_unchanged),
+        )
         _print_summary(terminal, record, config, paths)
         for line in report:
             terminal.print(line)
@@ -90,24 +99,9 @@ def run_pipeline(
             for problem in _notify(record, config):
                 terminal.print(f"Notice  {problem}", "yellow")
         terminal.print_verdict(record)
+    if as_json:
+        sys.stdout.write(record.to_json())
     return exit_code
-
-
-def _report(
-    record: RunRecord, config: PipelineConfig, paths: RunPaths, run: "LocalRun | None", *, config_file: str
-) -> list[str]:
-    """Writes the report; returns what there is to say of it."""
-    of_run = run_facts(
-        record,
-        config,
-        paths,
-        config_file=config_file,
-        pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
-        is_unchanged=bool(run and run.is_unchanged),
-    )
-    problem = write_report(record, config, paths, run=of_run)
-    logs = [f"Logs    {of_run['tensorboard']}"] if of_run["tensorboard"] else []
-    return [*logs, f"Report  {problem or shown(paths.page_file)}"]
 
 
 def _notify(record: RunRecord, config: PipelineConfig) -> list[str]:

@@ -10,7 +10,7 @@ import yaml
 from components.run_report import ARTIFACTS, FACTS_FILE
 from components.run_report.facts import ComponentFacts, Facts, RunFacts, empty_facts, facts_text, load_facts
 from pipeline.config import PipelineConfig
-from pipeline.run_record import ExitCode, RunPaths, RunRecord
+from pipeline.run_record import ExitCode, RunPaths, RunRecord, Summary
 from pipeline.terminal import shown
 
 _OUTCOMES = {
@@ -22,32 +22,69 @@ _OUTCOMES = {
 }
 
 
-def write_report(record: RunRecord, config: PipelineConfig, paths: RunPaths, *, run: RunFacts) -> str:
-    """Writes `facts.json` and `index.html` of a run.
+def report_run(
+    record: RunRecord,
+    config: PipelineConfig,
+    paths: RunPaths,
+    *,
+    config_file: str,
+    pushed_dir: str,
+    is_unchanged: bool,
+) -> tuple[RunRecord, list[str]]:
+    """Writes `facts.json` and `index.html` of a run. That it cannot is no reason to fail the run.
 
     Args:
         record: What was done.
         config: What was run.
         paths: Of the run.
-        run: What the report tells of the run as a whole.
+        config_file: Where the config came from.
+        pushed_dir: The version that holds this run's model; empty if none does.
+        is_unchanged: Whether it did so before.
 
     Returns:
-        Why there is no report; empty if there is one. That it cannot be written is no reason to fail a run.
+        The record with its summary, and what there is to say of the report.
     """
+    run = _run_facts(record, config, paths, pushed_dir=pushed_dir, is_unchanged=is_unchanged)
+    run["config_file"] = config_file
+    facts = empty_facts(config.pipeline_name)
+    lines = [f"Logs    {run['tensorboard']}"] if run["tensorboard"] else []
     try:
-        from components.run_report.observations import flow_of
-        from components.run_report.page import render_page
-
         facts = _facts(record, config, paths)
         facts["run"] = run
-        facts["flow"] = flow_of(facts)
-        paths.facts_file.parent.mkdir(parents=True, exist_ok=True)
-        paths.facts_file.write_text(facts_text(facts), encoding="utf-8")
-        paths.page_file.write_text(render_page(facts), encoding="utf-8")
+        _write(facts, paths)
+        lines.append(f"Report  {shown(paths.page_file)}")
     except (Exception, KeyboardInterrupt) as err:
         logging.exception("There is no report.")
-        return f"{type(err).__name__}: {err}; the log says more"
-    return ""
+        lines.append(f"Report  none: {type(err).__name__}: {err}; the log says more")
+    return dataclasses.replace(record, summary=_summary(run, facts, paths)), lines
+
+
+def _write(facts: Facts, paths: RunPaths) -> None:
+    from components.run_report.observations import flow_of
+    from components.run_report.page import render_page
+
+    facts["flow"] = flow_of(facts)
+    paths.facts_file.parent.mkdir(parents=True, exist_ok=True)
+    paths.facts_file.write_text(facts_text(facts), encoding="utf-8")
+    paths.page_file.write_text(render_page(facts), encoding="utf-8")
+
+
+def _summary(run: RunFacts, facts: Facts, paths: RunPaths) -> Summary:
+    metrics = facts["evaluation"]["metrics"] if facts["evaluation"] else []
+    digests = facts["digests"]
+    return Summary(
+        started=run["started"],
+        outcome=run["outcome"],
+        accuracy=next((each["candidate"] for each in metrics if each["name"] == "accuracy"), None),
+        rows=sum(each["rows"] for each in facts["data"]["splits"]) if facts["data"] else None,
+        data_digest=digests.get("data", ""),
+        schema_digest=digests.get("schema", ""),
+        code_digest=digests.get("code", ""),
+        version=run["version"],
+        config_file=run["config_file"],
+        report=shown(paths.page_file) if paths.page_file.exists() else "",
+        log=run["log_file"],
+    )
 
 
 def report_settings(config: PipelineConfig) -> dict[str, Any]:
@@ -60,25 +97,9 @@ def report_settings(config: PipelineConfig) -> dict[str, Any]:
     }
 
 
-def run_facts(
-    record: RunRecord,
-    config: PipelineConfig,
-    paths: RunPaths,
-    *,
-    config_file: str,
-    pushed_dir: str,
-    is_unchanged: bool,
+def _run_facts(
+    record: RunRecord, config: PipelineConfig, paths: RunPaths, *, pushed_dir: str, is_unchanged: bool
 ) -> RunFacts:
-    """Returns what the report tells of the run as a whole.
-
-    Args:
-        record: What was done.
-        config: What was run.
-        paths: Of the run.
-        config_file: Where the config came from.
-        pushed_dir: The version that holds this run's model; empty if none does.
-        is_unchanged: Whether it did so before.
-    """
     from components.pusher.versions import VersionError, served_versions
 
     try:
@@ -96,7 +117,7 @@ def run_facts(
         "verdict": record.verdict,
         "version": Path(pushed_dir).name,
         "serving": serving,
-        "config_file": config_file,
+        "config_file": "",
         "config": _config_text(config),
         "log_file": shown(paths.log_file),
         "tensorboard": f"tensorboard --logdir {logs[0]}" if logs else "",

@@ -37,6 +37,7 @@ EXIT_HANDLER = "ExitHandler"  # of compiled pipelines
 VERTEX_PUSHER = "VertexPusher"  # of those for Vertex AI with `vertex.serving`
 
 
+RECORD_FILE = "run.json"  # in a run's folder under `reports`
 _RUN_ID_FORMAT = "%Y%m%dT%H%M%S.%f"
 
 
@@ -92,9 +93,14 @@ class RunPaths:
         return self.root / "serving_model" / self.pipeline_name
 
     @property
+    def reports_dir(self) -> Path:
+        """Holds a folder per run."""
+        return self.root / "reports" / self.pipeline_name
+
+    @property
     def record_file(self) -> Path:
         """This run's record."""
-        return self.root / "reports" / self.pipeline_name / self.run_id / "run.json"
+        return self.reports_dir / self.run_id / RECORD_FILE
 
     @property
     def facts_file(self) -> Path:
@@ -139,15 +145,49 @@ class ComponentRun:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What a list of runs tells of one. What it does not have is empty or None.
+
+    Attributes:
+        started: ISO 8601, UTC.
+        outcome: `pushed`, `nothing to do`, `model refused`, `data refused`, `infra refused`, `failed`, `interrupted`.
+        accuracy: Of the candidate on the split that decides.
+        rows: Of all splits.
+        data_digest: SHA-256 of the files that were read.
+        schema_digest: Of the schema.
+        code_digest: Of the Trainer's code.
+        version: That holds this run's model.
+        config_file: Where the config came from.
+        report: The page.
+        log: The log.
+    """
+
+    started: str = ""
+    outcome: str = ""
+    accuracy: float | None = None
+    rows: int | None = None
+    data_digest: str = ""
+    schema_digest: str = ""
+    code_digest: str = ""
+    version: str = ""
+    config_file: str = ""
+    report: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True)
 class RunRecord:
-    """One run.
+    """One run, `run.json`; `sluice run --json` prints it.
 
     Attributes:
         run_id: When it began, UTC, to the microsecond.
         exit_code: As in `ExitCode`.
         verdict: The last line on the terminal.
-        seconds: From the valid config to the verdict; the interpreter's start and end are not in it.
+        seconds: From the valid config to the verdict; neither the interpreter's start and end nor the writing of the
+            report are in it.
         components: In the order in which they ran.
+        summary: What a list of runs tells of it.
+        format: Of the record; a change that a reader could trip over raises it.
     """
 
     run_id: str
@@ -155,18 +195,24 @@ class RunRecord:
     verdict: str
     seconds: float
     components: tuple[ComponentRun, ...]
+    summary: Summary = field(default_factory=Summary)
+    format: int = 1
+
+    def to_json(self) -> str:
+        """Returns the content of `run.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     def write(self, record_file: Path) -> None:
-        """Writes the record as JSON."""
+        """Writes the record."""
         record_file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = record_file.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        unfinished.write_text(self.to_json())
         unfinished.rename(record_file)
 
 
 def last_full_run_seconds(paths: RunPaths) -> float | None:
     """Returns the wall time of the newest earlier run that took nothing from the cache, or None."""
-    for record_file in sorted(paths.record_file.parents[1].glob("*/run.json"), reverse=True):
+    for record_file in sorted(paths.record_file.parents[1].glob(f"*/{RECORD_FILE}"), reverse=True):
         try:
             record = json.loads(record_file.read_text())
             if {component["state"] for component in record["components"]} == {"done"}:

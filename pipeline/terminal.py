@@ -35,6 +35,11 @@ def shown(path: str | Path, *folders: Path) -> str:
     return str(path)
 
 
+def printable(text: str) -> str:
+    """Returns a text whose unprintable characters, such as a data file's control codes, are escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Lets the run go on when nobody reads its output any more, as in `sluice run | head -2`."""
@@ -66,9 +71,8 @@ class Terminal:
         )
 
     def print(self, text: str, style: str = "") -> None:
-        """Prints a line as it is, however long; what is not printable, a data file's control codes say, as escapes."""
-        safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-        self._console.print(Text(safe, style), soft_wrap=True)
+        """Prints a line as it is, however long; what is not printable, as escapes."""
+        self._console.print(Text(printable(text), style), soft_wrap=True)
 
     def start(self, step: str) -> None:
         """Shows a step with its elapsed time, until another starts or ends it."""
