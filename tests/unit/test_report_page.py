@@ -293,6 +293,15 @@ def test_plots_take_their_colours_from_the_page(report_facts):
     )
 
 
+def test_epoch_that_is_kept_is_marked(report_facts):
+    facts = report_facts.make_facts()
+    assert "epoch 4 is kept" in section_text(facts, "training").text
+    assert "the weights of epoch 4 are kept" in section_text(facts, "training").attributes("aria-label")[0]
+    for epoch in facts["training"]["epochs"]:
+        epoch["kept"] = None
+    assert "is kept" not in section_text(facts, "training").text
+
+
 def test_a_figure_that_is_missing_leaves_a_gap(report_facts):
     facts = report_facts.make_facts()
     facts["training"]["epochs"][1]["figures"] = {"loss": None}
