@@ -63,7 +63,7 @@ def make_facts(num_features=10, num_classes=3, num_epochs=5, num_slices=6, layer
             "sentence": "C++ loader: within 1.2e-07 of the Trainer's logits on 256 rows; one row p50 0.25 ms",
             "rows": 256,
             "largest_differences": {"serving_default": 1.2e-07},
-            "latency_millis": {"1": {"p50": 0.25, "p99": 0.40}},
+            "latency_millis": {"serving_default x1": {"p50": 0.25, "p99": 0.40}},
             "load_secs": 0.45,
             "peak_rss_mib": 389.0,
         },
@@ -128,7 +128,7 @@ def make_hostile():
             return {key: spoil(each) for key, each in value.items()}
         if isinstance(value, list):
             return [spoil(each) for each in value]
-        if isinstance(value, str):
+        if isinstance(value, str) and value:
             count[0] += 1
             return HOSTILE[count[0] % len(HOSTILE)]
         return value
@@ -269,8 +269,8 @@ def _row(random, features, classes, layer_size):
         "chosen": "of 256 recorded rows of the eval split the one whose content has the smallest SHA-256",
         "raw": [{"name": name, "text": f"{100 * number:.2f}"} for name, number in scaled.items()]
         + [{"name": "gate_action", "text": "2"}],
-        "transformed": [{"name": name, "text": f"{number:.4f}"} for name, number in scaled.items()],
-        "transformed_numbers": scaled,
+        "transformed": [{"name": f"{name}_xf", "text": f"{number:.4f}"} for name, number in scaled.items()],
+        "transformed_numbers": {f"{name}_xf": number for name, number in scaled.items()},
         "layers": [
             {"name": "concatenate", "kind": "Concatenate", "numbers": list(scaled.values())},
             {"name": "hidden_0", "kind": "Dense + relu", "numbers": hidden.tolist()},
@@ -295,7 +295,7 @@ def _model(num_features, num_classes, layer_size):
         ],
         "parameters": sum(each[3] for each in sizes),
         "optimizer": "Adam",
-        "optimizer_settings": {"learning_rate": 0.01, "beta_1": 0.9},
+        "optimizer_settings": {"name": "adam", "learning_rate": 0.01, "use_ema": False, "beta_1": 0.9},
         "loss": "SparseCategoricalCrossentropy",
         "from_logits": True,
         "metrics": ["accuracy"],

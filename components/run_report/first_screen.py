@@ -106,7 +106,9 @@ def view_step(facts: Facts) -> Step | None:
                 "See which rule was broken under Evaluation, and how the run differs from the served one:", compared
             )
         case "data refused":
-            return Step("Correct the rows or the schema, as the findings under Data say, and run again:", again)
+            has_findings = facts["data"] is not None and facts["data"]["findings"]
+            where = "the findings under Data say" if has_findings else "the verdict says"
+            return Step(f"Correct the rows or the schema, as {where}, and run again:", again)
         case "infra refused":
             return Step("Correct the export, as the reasons under Run say, and run again:", again)
         case "failed":

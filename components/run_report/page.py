@@ -19,6 +19,7 @@ from components.run_report.facts_of_rows import DataFacts, FeatureFacts, RowFact
 from components.run_report.first_screen import view_gauges, view_outcome, view_step
 from components.run_report.shapes import Scale, histogram_path, share_scale, strip
 from components.run_report.training_view import view_calibration, view_training
+from schema import transformed_name
 
 SECTIONS = {
     "outcome": "Outcome",
@@ -117,9 +118,13 @@ def _inputs(row: RowFacts) -> list[tuple[str, str, str, float | None]]:
     """Returns name, raw cell, transformed cell and transformed number of each column of the row."""
     raw = {each["name"]: each["text"] for each in row["raw"]}
     transformed = {each["name"]: each["text"] for each in row["transformed"]}
-    numbers = row["transformed_numbers"]
-    names = [*transformed, *(name for name in raw if name not in transformed)]
-    return [(name, raw.get(name, ""), transformed.get(name, ""), numbers.get(name)) for name in names]
+    inputs = {transformed_name(name): name for name in raw} | {name: name for name in raw if name in transformed}
+    columns = [
+        (inputs.get(name, name), text, row["transformed_numbers"].get(name)) for name, text in transformed.items()
+    ]
+    used = {name for name, _, _ in columns}
+    columns += [(name, "", None) for name in raw if name not in used]
+    return [(name, raw.get(name, ""), text, number) for name, text, number in columns]
 
 
 def _most_probable(row: RowFacts) -> list[int]:

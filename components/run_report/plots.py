@@ -20,7 +20,7 @@ _COLOURS = {"ink": "#010203", "line": "#020304", "series-1": "#030405", "series-
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sluice",
-    "font.size": 8.5,
+    "font.size": 9.5,
     "path.simplify_threshold": 0.5,
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}

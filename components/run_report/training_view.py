@@ -88,7 +88,11 @@ def _plots(epochs: Sequence[EpochFacts], columns: Sequence[str]) -> Iterator[Plo
             curves.append(Curve([each["published"].get(base) for each in epochs], "series-3", ":"))
             legend.append(("published", "series-3", ":"))
         numbers = [each["epoch"] for each in epochs]
-        svg = draw_curves(f"curve{index}", numbers, curves, kept=kept, alt=_alt(base, numbers, curves, legend))
+        alt = _alt(base, numbers, curves, legend)
+        if kept is not None:
+            alt += f"; the weights of epoch {kept} are kept"
+            legend.append((f"epoch {kept} is kept", "ink", ":"))
+        svg = draw_curves(f"curve{index}", numbers, curves, kept=kept, alt=alt)
         yield Plot(base, legend, svg)
 
 

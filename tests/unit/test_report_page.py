@@ -151,7 +151,7 @@ def test_what_a_run_lacks_is_said_in_a_sentence(report_facts, missing, section, 
 @pytest.mark.parametrize(
     ("component", "missing", "section", "sentence"),
     [
-        ("ExampleGen", "data", "data", "ExampleGen failed; no rows were read."),
+        ("ExampleGen", "data", "data", "ExampleGen stopped the run; no rows were read."),
         ("Trainer", "training", "training", "Trainer failed; there are no epochs to show."),
         ("Evaluator", "evaluation", "evaluation", "Evaluator failed; the model was not judged."),
     ],
@@ -293,6 +293,15 @@ def test_plots_take_their_colours_from_the_page(report_facts):
     )
 
 
+def test_epoch_that_is_kept_is_marked(report_facts):
+    facts = report_facts.make_facts()
+    assert "epoch 4 is kept" in section_text(facts, "training").text
+    assert "the weights of epoch 4 are kept" in section_text(facts, "training").attributes("aria-label")[0]
+    for epoch in facts["training"]["epochs"]:
+        epoch["kept"] = None
+    assert "is kept" not in section_text(facts, "training").text
+
+
 def test_a_figure_that_is_missing_leaves_a_gap(report_facts):
     facts = report_facts.make_facts()
     facts["training"]["epochs"][1]["figures"] = {"loss": None}
@@ -343,6 +352,23 @@ def test_what_to_do_next_is_a_command(report_facts, outcome, line):
     step = view_step(facts)
     assert (step and step.command) == line
     assert ("What to do next" in render_page(facts)) is (line is not None)
+
+
+def test_data_that_are_refused_are_corrected_where_it_is_said(report_facts):
+    facts = report_facts.refused_by_data()
+    assert "as the findings under Data say" in view_step(facts).sentence
+    assert "as the verdict says" in view_step(facts | {"data": None}).sentence
+
+
+def test_compile_is_told_by_the_optimizer_s_numbers(report_facts):
+    text = section_text(report_facts.make_facts(), "flow").text
+    assert "Compiled with Adam , learning_rate 0.01, beta_1 0.9; loss SparseCategoricalCrossentropy" in text
+
+
+def test_infra_figures_are_on_the_page(report_facts):
+    text = section_text(report_facts.make_facts(), "run").text
+    assert "serving_default 1.2e-07" in text
+    assert "serving_default x1 p50 0.25, p99 0.4" in text
 
 
 def test_a_command_that_cannot_be_shown_whole_is_not_shown():
