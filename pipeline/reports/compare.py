@@ -43,7 +43,7 @@ def compare_facts(a: Facts, b: Facts) -> Comparison:
         "Outcome": (_outcome(a), _outcome(b)),
         "Config": (_config(a), _config(b)),
         "Data": (_data(a), _data(b)),
-        "Digests": (a["digests"], b["digests"]),
+        "Digests": tuple({name: each[:12] for name, each in facts["digests"].items()} for facts in (a, b)),
         "Metrics": (_metrics(a), _metrics(b)),
         "Rules": (_rules(a), _rules(b)),
         "Classes": (_classes(a), _classes(b)),

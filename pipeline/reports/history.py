@@ -14,6 +14,8 @@ from pipeline.run_record import ExitCode
 from pipeline.terminal import printable
 
 _PIPE_WIDTH = 110
+_NAMES = ("run", "when", "outcome", "accuracy", "seconds", "rows", "data", "code", "version")
+_FOR_THE_WIDE = ("when", "data", "code")
 _STYLES = {ExitCode.PUSHED: "green", ExitCode.FAILED: "bold red", ExitCode.INTERRUPTED: "yellow"}
 
 
@@ -24,14 +26,14 @@ def print_history(runs: Sequence[Run], *, limit: int) -> None:
         runs: Newest first.
         limit: How many are shown.
     """
-    table = Table("run", "when", "outcome", box=box.SIMPLE_HEAD)
-    for name in ("accuracy", "seconds", "rows"):
-        table.add_column(name, justify="right")
-    for name in ("data", "code", "version"):
-        table.add_column(name)
-    for run, before in zip(runs[:limit], [*runs[1:], None], strict=False):
-        table.add_row(*_cells(run, before))
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, markup=False)
+    names = _NAMES if console.width >= _PIPE_WIDTH else [name for name in _NAMES if name not in _FOR_THE_WIDE]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in names:
+        table.add_column(name, justify="right" if name in ("accuracy", "seconds", "rows") else "left", no_wrap=True)
+    for run, before in zip(runs[:limit], [*runs[1:], None], strict=False):
+        cells = dict(zip(_NAMES, _cells(run, before), strict=True))
+        table.add_row(*(cells[name] for name in names))
     console.print(table)
     if len(runs) > limit:
         console.print(f"and {len(runs) - limit} older; --limit {len(runs)} shows all")
