@@ -6,7 +6,8 @@ one that was refused has no model, is None. A change that a reader of the file c
 
 import json
 from pathlib import Path
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from components.run_report.facts_of_model import EvaluationFacts, InfraFacts, ModelFacts, TrainingFacts
 from components.run_report.facts_of_rows import DataFacts, RowFacts
@@ -144,7 +145,7 @@ def facts_text(facts: Facts) -> str:
     Raises:
         ValueError: If a number is not finite; JSON has no word for it, and the field is None then.
     """
-    return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(facts, indent=1, allow_nan=False) + "\n"
 
 
 def load_facts(file: Path) -> Facts:
@@ -154,7 +155,10 @@ def load_facts(file: Path) -> Facts:
         OSError: If it cannot be read.
         ValueError: If it is no JSON, or of another format.
     """
-    facts: Facts = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        facts: Facts = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise ValueError(f"{file}: {err}") from err
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise ValueError(f"{file} is not of format {FORMAT}; another version of Sluice wrote it.")
     return facts

@@ -1,6 +1,8 @@
 """The part of `facts.json` that tells of the model, how it was trained and how good it is. Imports no TensorFlow."""
 
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 
 class LayerFacts(TypedDict):

@@ -1,6 +1,6 @@
 """The part of `facts.json` that tells of the rows. Imports neither TensorFlow nor TFX."""
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 
 class HistogramFacts(TypedDict):

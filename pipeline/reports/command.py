@@ -121,7 +121,7 @@ def compare(paths: RunPaths, a: str, b: str, html: Path | None, as_json: bool) -
         folders = {name: run.folder for name, run in runs.items()}
         html.write_text(render_comparison(comparison, folders), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(comparison, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(comparison, indent=1))
         return
     print_comparison(comparison)
     if html:

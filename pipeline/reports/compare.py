@@ -93,8 +93,11 @@ def _outcome(facts: Facts) -> dict[str, Any]:
 
 def _config(facts: Facts) -> dict[str, Any]:
     """Returns every value of the config by its dotted key."""
-    values = yaml.safe_load(facts["run"]["config"]) if facts["run"] else {}
-    return dict(_flattened(values or {}, ""))
+    text = facts["run"]["config"] if facts["run"] else ""
+    try:
+        return dict(_flattened(yaml.safe_load(text) or {}, ""))
+    except yaml.YAMLError:  # a file that somebody has edited
+        return {"text": text}
 
 
 def _flattened(value: Any, key: str) -> Iterable[tuple[str, Any]]:

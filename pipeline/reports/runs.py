@@ -54,9 +54,7 @@ class Run:
                 f"{self.folder / RECORD_FILE}."
             ) from err
         except (ValueError, RecursionError) as err:
-            raise RunError(
-                f"the report of run {self.run_id} cannot be read: {self.folder / FACTS_FILE}: {err}"
-            ) from err
+            raise RunError(f"the report of run {self.run_id} cannot be read: {err}") from err
 
     def to_json(self) -> dict[str, Any]:
         """Returns what a list tells of it, as JSON values."""

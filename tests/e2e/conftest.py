@@ -51,7 +51,7 @@ class Result:
 
     @property
     def facts(self):
-        assert (self.report_dir / "index.html").read_text().startswith("<!doctype html>")
+        assert (self.report_dir / "index.html").read_text().startswith("<!DOCTYPE html>")
         return json.loads((self.report_dir / "facts.json").read_text())
 
     @property
