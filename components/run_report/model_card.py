@@ -8,9 +8,8 @@ import jinja2
 from components.run_report.facts import Facts
 
 _LONGEST = 200
-_SPECIAL = re.compile(
-    r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|(?<=\bhttp):|(?<=\bhttps):|(?<=\bwww)\.|^[#+\->=]|^\d+(?=[.)]))"
-)
+_SPECIAL = re.compile(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|(?<=\bhttp):|(?<=\bhttps):|(?<=\bwww)\.|^[#+\->=])")
+_NUMBERED = re.compile(r"^(\d+)([.)])")  # would begin a list
 _HTML = {r"&(?=#?\w+;)": "&amp;", r"<(?=[A-Za-z/!?])": "&lt;"}
 
 
@@ -39,12 +38,7 @@ def _text(value: Any) -> str:
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
     for pattern, entity in _HTML.items():
         line = re.sub(pattern, entity, line)
-    return _SPECIAL.sub(_escaped, line)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    mark = found[0]
-    return f"{mark}\u200b" if mark.isdigit() else f"\\{mark}"  # a number that begins a line would begin a list
+    return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))
 
 
 def _figure(value: float | None) -> str:

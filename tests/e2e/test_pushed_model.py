@@ -135,7 +135,8 @@ def test_stock_pusher_pushes_the_same_files(sluice, reference):
 def model_files(version_dir):
     files = {str(file.relative_to(version_dir)): file.read_bytes() for file in version_dir.rglob("*") if file.is_file()}
     del files["sluice_manifest.json"]  # to which ours adds the run
-    files.pop("sluice_statistics.pb", None)  # which ours pushes beside the model
+    for companion in ("sluice_statistics.pb", "MODEL_CARD.md"):  # which ours pushes beside the model
+        files.pop(companion, None)
     return files
 
 

@@ -1,10 +1,13 @@
 """What the report of a real run tells, held against the artifacts and against the served model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from components.evaluator.verdict_file import load_verdict
+from components.model_manifest import check_companions, read_manifest
 from components.run_report.facts import load_facts
 
 pytestmark = pytest.mark.e2e
@@ -80,6 +83,17 @@ def test_evaluation_is_the_evaluators(reference, facts):
         assert each["rows"] == row.sum()
         low, high = each["recall_interval"]
         assert low < each["recall"] < high
+
+
+def test_model_card_lies_beside_the_pushed_model(facts, model_dir):
+    check_companions(model_dir, read_manifest(model_dir))
+    card = Path(model_dir, "MODEL_CARD.md").read_text()
+    assert "Proposes what a sluice gate should do" in card
+    for digest in facts["digests"].values():
+        assert digest in card
+    accuracy = next(each for each in facts["evaluation"]["metrics"] if each["name"] == "accuracy")
+    low, high = accuracy["interval"]
+    assert f"| accuracy | {accuracy['candidate']:.4g} | {low:.3f} to {high:.3f} |" in card
 
 
 def test_followed_row_is_answered_alike_by_the_serving_signature(facts, model_dir):
