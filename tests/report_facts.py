@@ -86,8 +86,8 @@ def refused_by_data():
         facts[name] = None
     facts["flow"], facts["changes"] = facts["flow"][:2], []
     facts["data"]["findings"] = [
-        {"severity": "error", "split": "train", "feature": "ph", "sentence": "ph: 14.7 is above the schema's max 9.5."},
-        {"severity": "warning", "split": "eval", "feature": "", "sentence": "321 rows; 400 are recommended."},
+        {"severity": "fail", "split": "train", "feature": "ph", "sentence": "ph: 14.7 is above the schema's max 9.5."},
+        {"severity": "warn", "split": "eval", "feature": "", "sentence": "321 rows; 400 are recommended."},
     ]
     facts["data"]["features"][7]["drift"]["value"] = 0.142
     components = facts["run"]["components"][:3]

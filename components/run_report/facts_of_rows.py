@@ -55,7 +55,7 @@ class SplitFacts(TypedDict):
 class FindingFacts(TypedDict):
     """What DataGate found: `components/data_gate/findings.py`."""
 
-    severity: str
+    severity: str  # fail or warn
     split: str
     feature: str
     sentence: str

@@ -35,7 +35,8 @@ def flow_of(facts: Facts) -> list[StageFacts]:
     stages: list[StageFacts] = []
     if data and data["splits"]:
         stages += [_example_gen(data), _data_gate(data)]
-        if any(each["scaled"] for each in data["features"]) or model:
+        is_refused = any(each["severity"] == "fail" for each in data["findings"])
+        if not is_refused and any(each["scaled"] for each in data["features"]):
             stages.append(_transform(data))
     if model:
         stages.append(_trainer(model, facts["training"], data))
@@ -130,9 +131,10 @@ def _of_training(training: TrainingFacts) -> Iterator[str]:
     first, last = epochs[0]["figures"], epochs[-1]["figures"]
     steps = f" of {training['steps_per_epoch']} steps" * bool(training["steps_per_epoch"])
     if "loss" in last and len(epochs) > 1:
-        yield f"in {len(epochs)} epochs{steps} the loss went from {first['loss']:.3f} to {last['loss']:.3f}" + (
-            f" and the accuracy from {first['accuracy']:.3f} to {last['accuracy']:.3f}" * ("accuracy" in last)
-        )
+        told = [
+            f"the {name} from {first[name]:.3f} to {last[name]:.3f}" for name in ("loss", "accuracy") if name in last
+        ]
+        yield f"in {len(epochs)} epochs{steps} " + " and ".join(told).replace(" from", " went from", 1)
     elif "loss" in last:
         yield f"one epoch{steps}: loss {last['loss']:.3f}"
     losses = [each["figures"].get("val_loss", math.inf) for each in epochs]
