@@ -89,18 +89,11 @@ def run(
             "this process with --set 'beam={}'."
         )
     _make_dir(root)
-    from pipeline.run_command import run_pipeline
+    from pipeline.run_command import RunOptions, run_pipeline
 
+    options = RunOptions(not no_cache, from_component, force_push)
     try:
-        exit_code = run_pipeline(
-            config,
-            config_file=config_file,
-            root=root,
-            use_cache=not no_cache,
-            from_component=from_component,
-            force_push=force_push,
-            as_json=as_json,
-        )
+        exit_code = run_pipeline(config, options, config_file=config_file, root=root, as_json=as_json)
     except OSError as err:
         click.echo(f"FAILED: {err}", err=True)
         sys.exit(ExitCode.FAILED)

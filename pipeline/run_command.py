@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeGuard
@@ -44,64 +45,68 @@ _EVENTS: dict[int, str] = {
 }
 
 
-def run_pipeline(
-    config: PipelineConfig,
-    *,
-    config_file: str,
-    root: Path,
-    use_cache: bool = True,
-    from_component: str | None = None,
-    force_push: str = "",
-    as_json: bool = False,
-) -> ExitCode:
-    """Runs a pipeline on this machine, prints its course and keeps its log and record.
+@dataclass(frozen=True)
+class RunOptions:
+    """How a pipeline is run.
 
-    Args:
-        config: What to run.
-        config_file: Where the config came from, to be named.
-        root: Folder of everything that the run writes.
+    Attributes:
         use_cache: Whether unchanged components may reuse their outputs.
         from_component: Id of the first component that must execute, with all that depends on it.
         force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
+    """
+
+    use_cache: bool = True
+    from_component: str | None = None
+    force_push: str = ""
+
+
+def run_pipeline(
+    config: PipelineConfig, options: RunOptions, *, config_file: str, root: Path, as_json: bool = False
+) -> ExitCode:
+    """Runs a pipeline on this machine, prints its course and keeps its log, record and report.
+
+    Args:
+        config: What to run.
+        options: How.
+        config_file: Where the config came from, to be named.
+        root: Folder of everything that the run writes.
         as_json: Whether standard output gets the record alone, and standard error what people read.
     """
-    start = time.perf_counter()
     paths = RunPaths(root.resolve(), config.pipeline_name, new_run_id())
     with redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream:
-        terminal = Terminal(stream)
-        terminal.print(f"Pipeline {config.pipeline_name} from {shown(config_file)}")
-        with _noted_interruption() as interrupted:
-            run, exit_code, verdict = _attempt(
-                config,
-                paths,
-                terminal,
-                interrupted,
-                use_cache=use_cache,
-                from_component=from_component,
-                force_push=force_push,
-            )
-        components = run.components if run else ()
-        print_input(terminal, components)
-        print_gate(terminal, components, paths)
-        record, report = report_run(
-            RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components),
-            config,
-            paths,
-            config_file=shown(config_file),
-            pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
-            is_unchanged=bool(run and run.is_unchanged),
-        )
-        _print_summary(terminal, record, config, paths)
-        for line in report:
-            terminal.print(line)
-        record.write(paths.record_file)
-        if not (run and run.is_unchanged):
-            for problem in _notify(record, config):
-                terminal.print(f"Notice  {problem}", "yellow")
-        terminal.print_verdict(record)
+        record = _run(config, paths, Terminal(stream), options, config_file=shown(config_file))
     if as_json:
         sys.stdout.write(record.to_json())
-    return exit_code
+    return ExitCode(record.exit_code)
+
+
+def _run(
+    config: PipelineConfig, paths: RunPaths, terminal: Terminal, options: RunOptions, *, config_file: str
+) -> RunRecord:
+    start = time.perf_counter()
+    terminal.print(f"Pipeline {config.pipeline_name} from {config_file}")
+    with _noted_interruption() as interrupted:
+        run, exit_code, verdict = _attempt(config, paths, terminal, interrupted, options)
+    components = run.components if run else ()
+    print_input(terminal, components)
+    print_gate(terminal, components, paths)
+    record, report = report_run(
+        RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components),
+        config,
+        paths,
+        config_file=config_file,
+        pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
+        is_unchanged=bool(run and run.is_unchanged),
+    )
+    _print_summary(terminal, record, config, paths)
+    for line in report:
+        terminal.print(line)
+    record.write(paths.record_file)
+    if not (run and run.is_unchanged):
+        for problem in _notify(record, config):
+            terminal.print(f"Notice  {problem}", "yellow")
+    terminal.print_verdict(record)
+    return record
 
 
 def _notify(record: RunRecord, config: PipelineConfig) -> list[str]:
@@ -115,6 +120,7 @@ def _notify(record: RunRecord, config: PipelineConfig) -> list[str]:
         "pipeline": config.pipeline_name,
         "run_id": record.run_id,
         "exit_code": record.exit_code,
+        "report": record.summary.report,
     }
     return notifier.notify(message, webhook_url=settings.webhook_url or "", command=settings.command)
 
@@ -142,10 +148,7 @@ def _attempt(
     paths: RunPaths,
     terminal: Terminal,
     interrupted: threading.Event,
-    *,
-    use_cache: bool,
-    from_component: str | None,
-    force_push: str,
+    options: RunOptions,
 ) -> tuple["LocalRun | None", ExitCode, str]:
     def start(component: str) -> None:
         if interrupted.is_set():
@@ -158,9 +161,9 @@ def _attempt(
         with without_garbage_collection():
             from pipeline.local_runner import LocalRun
 
-        run = LocalRun(config, paths, force_push=force_push)
-        if from_component or not use_cache:
-            run.disable_cache(from_component if use_cache else None)
+        run = LocalRun(config, paths, force_push=options.force_push)
+        if options.from_component or not options.use_cache:
+            run.disable_cache(options.from_component if options.use_cache else None)
         run.execute(start, terminal.finish_component)
         terminal.stop()
         return run, *_judge(run, paths, terminal)

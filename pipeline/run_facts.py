@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipeline.config import PipelineConfig
 from pipeline.run_record import ExitCode, RunPaths, RunRecord, Summary
 from pipeline.terminal import shown
 
+_FLOW = ("ExampleGen", "Transform", "Trainer", "Evaluator", "Pusher")
+_MOST_CELLS, _MOST_LOGITS = 3, 5
 _OUTCOMES = {
     ExitCode.FAILED: "failed",
     ExitCode.MODEL_REFUSED: "model refused",
@@ -47,16 +50,33 @@ def report_run(
     run = _run_facts(record, config, paths, pushed_dir=pushed_dir, is_unchanged=is_unchanged)
     run["config_file"] = config_file
     facts = empty_facts(config.pipeline_name)
-    lines = [f"Logs    {run['tensorboard']}"] if run["tensorboard"] else []
+    lines = []
     try:
         facts = _facts(record, config, paths)
         facts["run"] = run
         _write(facts, paths)
-        lines.append(f"Report  {shown(paths.page_file)}")
+        lines += [*_trace_lines(facts), f"Report  {shown(paths.page_file)}"]
     except (Exception, KeyboardInterrupt) as err:
         logging.exception("There is no report.")
         lines.append(f"Report  none: {type(err).__name__}: {err}; the log says more")
     return dataclasses.replace(record, summary=_summary(run, facts, paths)), lines
+
+
+def _trace_lines(facts: Facts) -> Iterator[str]:
+    """Yields the data flow, the row that is followed and where the curves are, a line each."""
+    if shapes := [each["leaves"] for each in facts["flow"] if each["stage"] in _FLOW]:
+        yield f"Flow    {' -> '.join([facts['flow'][0]['enters'], *shapes])}"
+    if row := facts["row"]:
+        logits = row["logits"][:_MOST_LOGITS]
+        inputs = [f"{raw['name']} {raw['text']}" for raw in row["raw"][:_MOST_CELLS]]
+        more = f" and {len(row['raw']) - _MOST_CELLS} more" * (len(row["raw"]) > _MOST_CELLS)
+        logits_text = ", ".join(f"{each:.2f}" for each in logits) + ", ..." * (len(row["logits"]) > _MOST_LOGITS)
+        yield (
+            f"Row     {', '.join(inputs)}{more} -> logits {logits_text} -> {row['predicted']} "
+            f"{max(row['probabilities']):.3f}" + f" (label {row['label']})" * bool(row["label"])
+        )
+    if facts["run"] and facts["run"]["tensorboard"]:
+        yield f"Curves  {facts['run']['tensorboard']}"
 
 
 def _write(facts: Facts, paths: RunPaths) -> None:
