@@ -17,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MinMaxScaler
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from components.run_report.facts import load_facts
+
 pytestmark = pytest.mark.e2e
 
 SLUICE = str(Path(sys.executable).parent / "sluice")
@@ -37,6 +39,13 @@ class Sluice:
         self.process.stdin.flush()
         exit_code = int(self.process.stdout.readline())
         return exit_code, output_file.read_text()
+
+    def facts(self, output):
+        """Returns what the report tells of the run that printed `output`."""
+        page = self.folder / re.search(r"^Report  (.+)$", output, re.MULTILINE)[1]
+        facts = load_facts(page.with_name("facts.json"))
+        assert facts["problems"] == []
+        return facts
 
     def examples(self, name, split, label):
         """Returns features `[num_rows, num_features]` and labels of a split, as the run's ExampleGen wrote them."""
@@ -84,6 +93,9 @@ def test_model_is_pushed_and_as_good_as_logistic_regression(sluice, name, ending
     baseline = regression.score(scaler.transform(eval_features), eval_labels)
     print(f"{name} ({ending}): accuracy {accuracy:.3f}, logistic regression {baseline:.3f}")
     assert len(labels) + len(eval_labels) == len(frame)
+    facts = sluice.facts(output)
+    assert facts["evaluation"]["classes"] == sorted(names)
+    assert np.trace(facts["evaluation"]["confusion"]) / facts["evaluation"]["rows"] == pytest.approx(accuracy, abs=6e-4)
     assert accuracy >= baseline - WORST
     version = max((sluice.folder / "output" / "serving_model" / pipeline_name).glob("[0-9]*"))
     manifest = json.loads((version / "sluice_manifest.json").read_text())
@@ -133,6 +145,27 @@ def test_every_kind_of_column_is_trained_on(sluice, mixed):
     assert set(re.findall(r'name: "(\w+)"', schema)) == set(make_table(9).columns) - {"country"}
     assert 'tag: "id"' in schema
     assert 'tag: "weight"' in schema
+
+
+def test_report_follows_a_row_through_every_kind_of_column(sluice, mixed):
+    facts = sluice.facts(mixed)
+    columns = {each["name"]: each for each in facts["data"]["features"]}
+    kinds = {name: each["kind"] for name, each in columns.items()}
+    assert kinds == dict.fromkeys(("age", "income"), "numeric") | dict.fromkeys(
+        ("town", "is_member", "region_code"), "categorical"
+    ) | {"customer_id": "id", "months": "weight", "bought": "label"}
+    assert {each["value"] for each in columns["town"]["top"]} == {"Ulm", "Bonn", "Rome, IT", "Köln"}
+    assert all(columns[name]["missing"] > 0 for name in ("age", "town", "is_member"))
+    row, layers = facts["row"], {each["name"]: each["numbers"] for each in facts["row"]["layers"]}
+    assert row["label"] in ("no", "yes")
+    assert row["raw"][0]["name"] == "customer_id"
+    assert len(row["transformed_numbers"]) == 7  # and whether age and income were missing
+    assert sorted(set(layers["town_xf_one_hot"])) == [0.0, 1.0]
+    assert layers["town_xf_one_hot"].index(1.0) == row["transformed_numbers"]["town_xf"]
+    assert layers["logits"] == row["logits"]
+    card = next((sluice.folder / "output" / "serving_model" / "mixed").glob("*/MODEL_CARD.md")).read_text()
+    assert "| town | categorical | " in card
+    assert "weighted by months" in card
 
 
 def test_rows_with_unseen_and_missing_values_are_predicted(sluice, mixed):

@@ -15,6 +15,7 @@ from tfx.utils import proto_utils
 from components.evaluator.eval_config import make_eval_config
 from components.evaluator.executor import stock_properties
 from components.pusher.versions import STABLE, assign_label, list_versions
+from components.run_report.facts import load_facts
 from pipeline.config import REFERENCE_CONFIG, load_config
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +48,11 @@ class Gate:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         exit_code = int(self.process.stdout.readline())
-        return exit_code, output_file.read_text()
+        output = output_file.read_text()
+        if report := re.search(r"^Report  (.+)$", output, re.MULTILINE):
+            facts = load_facts((self.folder / report[1]).with_name("facts.json"))
+            assert (facts["problems"], facts["run"]["verdict"]) == ([], output.splitlines()[-1])
+        return exit_code, output
 
     def serve(self, epochs, version=1):
         """Makes a version of the model that was trained for so many epochs the one that is served."""
