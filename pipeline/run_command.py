@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from components.data_gate import DataRefusedError
 from components.evaluator.verdict import Verdict
@@ -60,6 +60,14 @@ class RunOptions:
     force_push: str = ""
 
 
+class _Outcome(NamedTuple):
+    """What came of a run: its exit code, its last line and, of a refused one, every reason."""
+
+    exit_code: ExitCode
+    verdict: str
+    reasons: tuple[str, ...] = ()
+
+
 def run_pipeline(
     config: PipelineConfig, options: RunOptions, *, config_file: str, root: Path, as_json: bool = False
 ) -> ExitCode:
@@ -86,7 +94,7 @@ def _run(
     start = time.perf_counter()
     terminal.print(f"Pipeline {config.pipeline_name} from {config_file}")
     with _noted_interruption() as interrupted:
-        run, exit_code, verdict = _attempt(config, paths, terminal, interrupted, options)
+        run, (exit_code, verdict, reasons) = _attempt(config, paths, terminal, interrupted, options)
     components = run.components if run else ()
     print_input(terminal, components)
     print_gate(terminal, components, paths)
@@ -97,6 +105,7 @@ def _run(
         config_file=config_file,
         pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
         is_unchanged=bool(run and run.is_unchanged),
+        reasons=reasons,
     )
     _print_summary(terminal, record, config, paths)
     for line in report:
@@ -149,7 +158,7 @@ def _attempt(
     terminal: Terminal,
     interrupted: threading.Event,
     options: RunOptions,
-) -> tuple["LocalRun | None", ExitCode, str]:
+) -> tuple["LocalRun | None", _Outcome]:
     def start(component: str) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -166,13 +175,13 @@ def _attempt(
             run.disable_cache(options.from_component if options.use_cache else None)
         run.execute(start, terminal.finish_component)
         terminal.stop()
-        return run, *_judge(run, paths, terminal)
+        return run, _judge(run, paths, terminal)
     except BaseException as err:  # a module file that calls sys.exit has failed too
         if interrupted.is_set():
-            return run, ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}"
+            return run, _Outcome(ExitCode.INTERRUPTED, f"INTERRUPTED; {_serving(paths)}")
         logging.exception("The run failed.")
         terminal.stop()
-        return run, *_explain(err, run, paths, terminal)
+        return run, _explain(err, run, paths, terminal)
     finally:
         terminal.stop()
 
@@ -195,23 +204,23 @@ def _noted_interruption() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
+def _judge(run: "LocalRun", paths: RunPaths, terminal: Terminal) -> _Outcome:
     from components.pusher.versions import served_versions
 
     verdict = load_verdict(run.output_dir("Evaluator", "blessing"))
     infra_refusals = _infra_refusals(run, terminal)
     if not verdict.blessed and not run.has_pushed and not (run.force_push and infra_refusals):
-        return ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths, verdict)}"
+        return _Outcome(ExitCode.MODEL_REFUSED, f"NOT PUSHED: {verdict}; {_serving(paths, verdict)}")
     if refusals := infra_refusals or [run.push_refusal] * bool(run.push_refusal):
-        return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
+        return _refused(ExitCode.INFRA_REFUSED, "NOT PUSHED", refusals, paths, terminal)
     pushed_dir = run.output_dir("Pusher", "pushed_model")
     is_served = int(Path(pushed_dir).name) in served_versions(paths.serving_model_dir)
     unserved = "" if is_served else f", which waits for `sluice versions promote`; {_serving(paths)}"
     if run.is_unchanged:
         where = _serving(paths) if is_served else f"this model is version {Path(pushed_dir).name}"
-        return ExitCode.PUSHED, f"NOTHING TO DO: {where} ({verdict}){unserved}"
+        return _Outcome(ExitCode.PUSHED, f"NOTHING TO DO: {where} ({verdict}){unserved}")
     how = "PUSHED" if verdict.blessed else "PUSHED BY FORCE, against the verdict"
-    return ExitCode.PUSHED, f"{how}: {verdict}; {shown(pushed_dir)}{unserved}"
+    return _Outcome(ExitCode.PUSHED, f"{how}: {verdict}; {shown(pushed_dir)}{unserved}")
 
 
 def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:
@@ -231,31 +240,32 @@ def _infra_refusals(run: "LocalRun", terminal: Terminal) -> list[str]:
     return report.reasons
 
 
-def _first_of(refusals: Sequence[str], terminal: Terminal) -> str:
-    """Prints every refusal; returns the first, and how many there are beside it."""
+def _refused(exit_code: ExitCode, how: str, refusals: Sequence[str], paths: RunPaths, terminal: Terminal) -> _Outcome:
+    """Prints every refusal; the verdict has the first, and how many there are beside it."""
     for refusal in refusals:
         terminal.print(f"  - {refusal}", "red")
     first, *others = refusals
-    return first.rstrip(".") + f" (and {len(others)} more, above)" * bool(others)
+    more = f" (and {len(others)} more, above)" * bool(others)
+    return _Outcome(exit_code, f"{how}: {first.rstrip('.')}{more}; {_serving(paths)}", tuple(refusals))
 
 
-def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> tuple[ExitCode, str]:
+def _explain(err: BaseException, run: "LocalRun | None", paths: RunPaths, terminal: Terminal) -> _Outcome:
     if isinstance(err, DataRefusedError):
         if err.report:  # ExampleGen has none
             paths.gate_file.parent.mkdir(parents=True, exist_ok=True)
             paths.gate_file.write_text(err.report)
         refusals = str(err).replace(f"{Path.cwd()}{os.sep}", "").removesuffix(err.advice).splitlines()
-        first = _first_of(refusals, terminal)
+        outcome = _refused(ExitCode.DATA_REFUSED, "DATA REFUSED", refusals, paths, terminal)
         if err.advice:
             terminal.print(f"  {err.advice}")
-        return ExitCode.DATA_REFUSED, f"DATA REFUSED: {first}; {_serving(paths)}"
+        return outcome
     with contextlib.suppress(KeyError):
         if run and (refusals := _infra_refusals(run, terminal)):  # so that Evaluator could not load the model either
-            return ExitCode.INFRA_REFUSED, f"NOT PUSHED: {_first_of(refusals, terminal)}; {_serving(paths)}"
+            return _refused(ExitCode.INFRA_REFUSED, "NOT PUSHED", refusals, paths, terminal)
     where = run.components[-1].component if run and run.components else "before the first component"
     message = " ".join("".join(traceback.format_exception_only(err)).split())[:_LONGEST_MESSAGE].rstrip(". ")
     pushed = f"; pushed before that: {shown(run.output_dir('Pusher', 'pushed_model'))}" if _has_pushed(run) else ""
-    return ExitCode.FAILED, f"FAILED: {where}: {message}{pushed or f'; {_serving(paths)}'}"
+    return _Outcome(ExitCode.FAILED, f"FAILED: {where}: {message}{pushed or f'; {_serving(paths)}'}")
 
 
 def _has_pushed(run: "LocalRun | None") -> TypeGuard["LocalRun"]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.run_record import ExitCode, RunPaths, RunRecord, Summary
 from pipeline.terminal import shown
 
 _FLOW = ("ExampleGen", "Transform", "Trainer", "Evaluator", "Pusher")
-_MOST_CELLS, _MOST_LOGITS = 3, 5
+_MOST_CELLS, _MOST_LOGITS, _LONGEST = 3, 5, 40
 _OUTCOMES = {
     ExitCode.FAILED: "failed",
     ExitCode.MODEL_REFUSED: "model refused",
@@ -33,6 +33,7 @@ def report_run(
     config_file: str,
     pushed_dir: str,
     is_unchanged: bool,
+    reasons: Sequence[str] = (),
 ) -> tuple[RunRecord, list[str]]:
     """Writes `facts.json` and `index.html` of a run. That it cannot is no reason to fail the run.
 
@@ -43,12 +44,13 @@ def report_run(
         config_file: Where the config came from.
         pushed_dir: The version that holds this run's model; empty if none does.
         is_unchanged: Whether it did so before.
+        reasons: Why the run was refused.
 
     Returns:
         The record with its summary, and what there is to say of the report.
     """
     run = _run_facts(record, config, paths, pushed_dir=pushed_dir, is_unchanged=is_unchanged)
-    run["config_file"] = config_file
+    run |= {"config_file": config_file, "reasons": list(reasons)}
     facts = empty_facts(config.pipeline_name)
     lines = []
     try:
@@ -68,7 +70,7 @@ def _trace_lines(facts: Facts) -> Iterator[str]:
         yield f"Flow    {' -> '.join([facts['flow'][0]['enters'], *shapes])}"
     if row := facts["row"]:
         logits = row["logits"][:_MOST_LOGITS]
-        inputs = [f"{raw['name']} {raw['text']}" for raw in row["raw"][:_MOST_CELLS]]
+        inputs = [f"{raw['name'][:_LONGEST]} {raw['text'][:_LONGEST]}" for raw in row["raw"][:_MOST_CELLS]]
         more = f" and {len(row['raw']) - _MOST_CELLS} more" * (len(row["raw"]) > _MOST_CELLS)
         logits_text = ", ".join(f"{each:.2f}" for each in logits) + ", ..." * (len(row["logits"]) > _MOST_LOGITS)
         yield (
@@ -138,6 +140,7 @@ def _run_facts(
         "version": Path(pushed_dir).name,
         "serving": serving,
         "config_file": "",
+        "reasons": [],
         "config": _config_text(config),
         "log_file": shown(paths.log_file),
         "tensorboard": f"tensorboard --logdir {logs[0]}" if logs else "",
@@ -155,12 +158,9 @@ def _facts(record: RunRecord, config: PipelineConfig, paths: RunPaths) -> Facts:
     if made.is_file():
         facts = load_facts(made)
     else:
-        artifacts = _artifacts(outputs)
-        if not artifacts:
-            return empty_facts(config.pipeline_name)
         from components.run_report.collect import collect_facts
 
-        facts = collect_facts(artifacts, report_settings(config))
+        facts = collect_facts(_artifacts(outputs), report_settings(config))
     if findings_dir and facts["data"]:
         from components.run_report.data_facts import add_findings
 

@@ -95,7 +95,11 @@ def refused_by_data():
     facts["run"] |= {
         "exit_code": 4,
         "outcome": "data refused",
-        "verdict": "DATA REFUSED: ph: 14.7 is above the schema's max 9.5; serving stays on version 1795424338",
+        "verdict": "DATA REFUSED: ph: 14.7 is above the schema's max 9.5 (and 1 more, above); nothing served",
+        "reasons": [
+            "ph: 14.7 is above the schema's max 9.5.",
+            "rows.csv line 12: has 3 cells; the header line has 11.",
+        ],
         "version": "",
         "tensorboard": "",
         "components": components,
@@ -165,6 +169,7 @@ def _run():
         "exit_code": 0,
         "outcome": "pushed",
         "verdict": "PUSHED: accuracy 0.941 (95%: 0.910 to 0.962) >= 0.900, loss 0.147 <= 0.350 on 322 eval rows",
+        "reasons": [],
         "version": "1795424399",
         "serving": ["1795424399"],
         "config_file": "pipeline/configs/reference.yaml",

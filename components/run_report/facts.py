@@ -35,6 +35,7 @@ class RunFacts(TypedDict):
     exit_code: int  # as of `sluice run`
     outcome: str  # pushed, nothing to do, model refused, data refused, infra refused, failed or interrupted
     verdict: str  # the last line on the terminal
+    reasons: list[str]  # every reason why it was refused
     version: str  # which this run pushed or found pushed; empty if none
     serving: list[str]  # versions that are served after the run
     config_file: str

@@ -476,3 +476,12 @@ def test_page_needs_neither_tensorflow_nor_tfx():
         "import sys, components.run_report.page; print({'tensorflow', 'tfx', 'keras', 'apache_beam'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_every_reason_of_a_refusal_is_told(report_facts):
+    facts = report_facts.refused_by_data()
+    text = render_page(facts)
+    assert all(reason.split(":")[0] in text for reason in facts["run"]["reasons"])
+    assert "rows.csv line 12: has 3 cells; the header line has 11." in text
+    facts["run"]["reasons"] = [f"line {number} is bad" for number in range(50)]
+    assert "And 30 more, in facts.json." in render_page(facts)
