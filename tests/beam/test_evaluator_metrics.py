@@ -1,6 +1,7 @@
 """What TFMA measures with our config, beside scikit-learn on the same predictions."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 from sklearn import metrics as sklearn_metrics
 
-from components.evaluator import EXAMPLE_COUNT
+from components.evaluator import CALIBRATION_BINS, CONFUSION_MATRIX, EXAMPLE_COUNT
 from components.evaluator.eval_config import make_eval_config
 from components.evaluator.measurement import load_measurement
 from components.evaluator.rules import METRICS, Rule, Score, Slice
@@ -114,6 +115,29 @@ def test_a_few_of_them_without_a_line_of_ours(measured, rows):
     assert {name: measured.whole[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     area = sklearn_metrics.roc_auc_score(labels, predictions.probabilities, multi_class="ovr")
     assert measured.whole["auc_macro"] == pytest.approx(area, abs=BINNED)
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_confusion_matrix_and_calibration_bins_are_measured_for_the_report(measured, weighted, rows, is_weighted):
+    predictions, _ = rows
+    found, weights = weighted if is_weighted else (measured, np.ones(500))
+    labels, predicted = predictions.labels, predictions.probabilities.argmax(axis=1)
+    matrix = sklearn_metrics.confusion_matrix(labels, predicted, sample_weight=weights)
+    np.testing.assert_allclose(found.arrays[CONFUSION_MATRIX], matrix, rtol=1e-5)
+    counts, correct, confidence = found.arrays[CALIBRATION_BINS]
+    highest = predictions.probabilities.max(axis=1)
+    edges = np.linspace(0, 1, 11)
+    expected = [weights[(low < highest) & (highest <= high)].sum() for low, high in itertools.pairwise(edges)]
+    np.testing.assert_allclose(counts, expected, rtol=1e-5)
+    np.testing.assert_allclose(correct.sum(), weights[labels == predicted].sum(), rtol=1e-5)
+    np.testing.assert_allclose(confidence.sum(), (weights * highest).sum(), rtol=1e-5)
+    assert not {CONFUSION_MATRIX, CALIBRATION_BINS} & found.whole.keys()
+
+
+def test_confusion_matrix_of_very_many_classes_is_left_out():
+    roles = dataclasses.replace(ROLES, class_names=tuple(f"c{index}" for index in range(51)))
+    names = [metric.config for spec in make_eval_config(roles, []).metrics_specs for metric in spec.metrics]
+    assert not any(CONFUSION_MATRIX in name for name in names)
 
 
 def test_accuracy_reaches_a_bound_that_float32_would_miss(tmp_path):
