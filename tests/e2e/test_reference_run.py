@@ -1,6 +1,7 @@
 """The reference pipeline through the real command: pushed, cached, refused, failed, interrupted."""
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -73,6 +74,17 @@ def test_unchanged_run_executes_nothing_and_says_how_long_both_took(reference, s
     assert re.search(
         r"s; components executed: 1, cached: 11 \(the last run that executed all took \d+\.\d s\)", again.stdout
     )
+
+
+def test_record_is_all_that_a_machine_reads(reference, sluice, edited_csv):
+    again = sluice("--json")
+    assert json.loads(again.stdout) == again.record
+    assert (again.record["format"], again.record["exit_code"]) == (1, 0)
+    assert again.record["summary"]["outcome"] == again.facts["run"]["outcome"] == "nothing to do"
+    assert again.stderr.splitlines()[-1] == again.record["verdict"]
+    assert again.facts["row"] == reference.facts["row"]
+    refused = sluice("--json", "--set", f"example_gen.input_dir={edited_csv(lambda lines: lines[:1])}")
+    assert (refused.exit_code, json.loads(refused.stdout)["exit_code"]) == (4, 4)
 
 
 def test_refused_model_is_not_pushed(reference, sluice):

@@ -9,6 +9,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from components.run_report.page import SECTIONS, render_page
+from pipeline.reports.compare import compare_facts
+from pipeline.reports.compare_view import render_comparison
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +24,9 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-KINDS = ("make_facts", "refused_by_data", "make_hostile", "make_big")
+MADE = ("make_facts", "refused_by_data", "make_hostile", "make_big")
+REPORTS = (*MADE, "reference")
+PAGES = (*REPORTS, "comparison")
 SIZES = ((1280, 900), (360, 740))
 SCHEMES = ("light", "dark")
 OVERFLOWING = """() => [...document.querySelectorAll("body *")]
@@ -43,12 +47,15 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(report_facts, tmp_path_factory):
-    """Files of pages, by the name of the function that makes their facts."""
+def pages(report_facts, reference, tmp_path_factory):
+    """Files of pages, by the name of the function that makes their facts; `reference` is that of a real run."""
     folder = tmp_path_factory.mktemp("pages")
-    for kind in KINDS:
-        (folder / f"{kind}.html").write_text(render_page(getattr(report_facts, kind)()), encoding="utf-8")
-    return {kind: folder / f"{kind}.html" for kind in KINDS}
+    texts = {kind: render_page(getattr(report_facts, kind)()) for kind in MADE}
+    comparison = compare_facts(report_facts.make_facts(), report_facts.make_hostile())
+    texts["comparison"] = render_comparison(comparison, {"a": folder, "b": folder})
+    for kind, text in texts.items():
+        (folder / f"{kind}.html").write_text(text, encoding="utf-8")
+    return {kind: folder / f"{kind}.html" for kind in texts} | {"reference": reference.report_dir / "index.html"}
 
 
 @pytest.fixture
@@ -73,7 +80,7 @@ def open_page(browser, pages):
         context.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAGES)
 def test_page_asks_for_nothing_and_says_nothing(open_page, pages, kind):
     page, requests, messages = open_page(kind, SIZES[0], "light")
     page.wait_for_timeout(200)
@@ -81,7 +88,7 @@ def test_page_asks_for_nothing_and_says_nothing(open_page, pages, kind):
     assert messages == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REPORTS)
 def test_sections_are_seen_and_the_contents_lead_there(open_page, kind):
     page, _, _ = open_page(kind, SIZES[0], "light")
     for name in SECTIONS.keys() - {"problems"}:
@@ -92,7 +99,7 @@ def test_sections_are_seen_and_the_contents_lead_there(open_page, kind):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", SIZES, ids=["wide", "narrow"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAGES)
 def test_page_never_scrolls_sideways(open_page, kind, size, scheme):
     page, _, _ = open_page(kind, size, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
@@ -101,7 +108,7 @@ def test_page_never_scrolls_sideways(open_page, kind, size, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAGES)
 def test_page_shuts_nobody_out(open_page, kind, scheme):
     page, _, _ = open_page(kind, SIZES[scheme == "dark"], scheme, bypass_csp=True)
     if kind != "make_big":  # its folded tables are as those that are shown, and thousands of cells more
@@ -112,6 +119,31 @@ def test_page_shuts_nobody_out(open_page, kind, scheme):
         for each in violations
         if each["impact"] in ("serious", "critical")
     } == {}
+
+
+def test_figures_of_a_real_run_are_those_of_its_facts(open_page, reference):
+    page, _, _ = open_page("reference", SIZES[0], "light")
+    facts = reference.facts
+
+    def cells(section):
+        return [row.locator("th, td").all_inner_texts() for row in page.locator(f"#{section} tbody tr").all()]
+
+    assert reference.last_line.removeprefix("PUSHED: ") in page.locator("header").inner_text()
+    epochs = cells("training")[: len(facts["training"]["epochs"])]
+    for row, epoch in zip(epochs, facts["training"]["epochs"], strict=True):
+        names = ("loss", "val_loss", "accuracy", "val_accuracy")
+        assert row[:5] == [str(epoch["epoch"]), *(f"{epoch['figures'][name]:.4f}" for name in names)]
+        assert row[-1] == epoch["observation"]
+    evaluation = cells("evaluation")
+    for name, counts in zip(facts["evaluation"]["classes"], facts["evaluation"]["confusion"], strict=True):
+        assert [name, *(f"{count:.0f}" for count in counts)] in evaluation
+    probabilities = {row[0]: row[2] for row in cells("prediction") if row[0] in facts["row"]["classes"]}
+    for name, probability in zip(facts["row"]["classes"], facts["row"]["probabilities"], strict=True):
+        assert float(probabilities[name]) == pytest.approx(probability, rel=1e-3, abs=5e-5)
+    columns = {row[0]: row for row in cells("data")}
+    for feature in facts["data"]["features"]:
+        if feature["minimum"] is not None:
+            assert float(columns[feature["name"]][4].replace(",", "")) == pytest.approx(feature["minimum"], rel=1e-3)
 
 
 def test_keyboard_reaches_the_skip_link_first_and_wide_tables(open_page):
