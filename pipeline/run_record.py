@@ -153,7 +153,7 @@ class Summary:
         outcome: `pushed`, `nothing to do`, `model refused`, `data refused`, `infra refused`, `failed`, `interrupted`.
         accuracy: Of the candidate on the split that decides.
         rows: Of all splits.
-        data_digest: SHA-256 of the files that were read.
+        data_digest: Of the rows that were read, in whatever files and order.
         schema_digest: Of the schema.
         code_digest: Of the Trainer's code.
         version: That holds this run's model.

@@ -4,8 +4,6 @@ One Beam element is one file; what comes back from a worker goes through a small
 else does.
 """
 
-import dataclasses
-import hashlib
 import itertools
 import json
 import logging
@@ -29,7 +27,7 @@ from tfx.utils import proto_utils
 
 from components.data_gate import DataRefusedError
 from components.example_gen import SETTINGS, splits
-from components.example_gen.duplicates import count_duplicates
+from components.example_gen.duplicates import count_duplicates, rows_digest
 from components.example_gen.faults import MOST_EXAMPLES
 from components.example_gen.input_report import QUARANTINE_FILE, InputReport, write_report
 from components.example_gen.settings import Settings
@@ -68,10 +66,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             results += found
             logging.info("%s: %d files read.", name, len(found))
         report = _report(results, names, settings)
-        fingerprint = exec_properties.get(utils.FINGERPRINT_PROPERTY_NAME) or ""
         _commit(results, names, examples.uri, settings)
-        digest = hashlib.sha256(fingerprint.encode()).hexdigest() if fingerprint else ""
-        write_report(dataclasses.replace(report, digest=digest), examples.uri)
+        write_report(report, examples.uri)
         fileio.rmtree(staging_dir)
         examples.split_names = artifact_utils.encode_split_names(names)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
@@ -181,6 +177,7 @@ def _report(results: Sequence[Result], names: Sequence[str], settings: Settings)
         duplicate_ids=(ids := count_duplicates([result["ids"] for result in results])).count,
         duplicate_id_examples=_examples(ids.examples, results),
         notes=tuple(note for result in results for note in result["notes"]),
+        digest=rows_digest([result["hashes"] for result in results]),
     )
 
 

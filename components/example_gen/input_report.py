@@ -27,7 +27,7 @@ class InputReport:
         duplicate_ids: Rows whose ids an earlier one has; they stay.
         duplicate_id_examples: Where some of them are.
         notes: What is unusual but allowed.
-        digest: SHA-256 of all files; empty if the driver did not run.
+        digest: Of all rows, the same for the same rows in whatever files, format and order.
     """
 
     num_files: int

@@ -202,7 +202,7 @@ def read_rows(examples_dir: str, split: str, num_rows: int) -> Sequence[bytes]:
 
 
 def data_digest(examples_dir: str) -> str:
-    """Returns the digest of the files that were read; empty if the stock ExampleGen read them."""
+    """Returns the digest of the rows that were read; empty if the stock ExampleGen read them."""
     try:
         return load_report(examples_dir).digest
     except OSError:

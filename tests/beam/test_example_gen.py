@@ -218,6 +218,25 @@ def test_duplicates_are_counted_and_stay(read, tmp_path):
     assert "a.csv row 301 is a.csv row 4" in report["duplicate_row_examples"]
 
 
+def test_digest_is_that_of_the_rows_and_not_of_the_files(read, tmp_path):
+    table = make_table(300)
+    tables = {
+        "whole": {"a.csv": table},
+        "cut": {"a.csv": table.slice(200), "b.csv": table.slice(0, 200)},
+        "changed": {"a.csv": table.set_column(0, "depth", pa.array([1.5, *table["depth"].to_pylist()[1:]]))},
+        "shorter": {"a.csv": table.slice(1)},
+        "doubled": {"a.csv": pa.concat_tables([table, table.slice(0, 2)])},
+    }
+    digests = {}
+    for name, files in tables.items():
+        for file, part in files.items():
+            write(part, tmp_path / name, file)
+        digests[name] = read(folder=tmp_path / name).report["digest"]
+    assert digests.pop("cut") == digests["whole"]
+    assert len(set(digests.values())) == 4
+    assert all(len(digest) == 64 for digest in digests.values())
+
+
 def test_unlabelled_rows_need_neither_label_nor_id(read, tmp_path):
     write(make_table(20).drop_columns(["y", "key"]), tmp_path / "data", "a.csv")
     examples = read(folder=tmp_path / "data", label="", splits=("unlabelled",), buckets=(1,))

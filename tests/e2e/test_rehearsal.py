@@ -11,6 +11,7 @@ import pytest
 
 from components.model_manifest import check_model, read_manifest
 from components.pusher.versions import list_versions
+from components.run_report.facts import load_facts
 
 pytestmark = pytest.mark.e2e
 SLUICE = str(Path(sys.executable).parent / "sluice")
@@ -60,7 +61,7 @@ def test_rehearsal_pushes_the_model_that_the_local_runner_pushes(rehearse, targe
         "kubeflow": ("/mnt/sluice/data", "/mnt/sluice/models"),
     }[target]
     maps = ("--map", f"{folders[0]}={data_dir}", "--map", f"{folders[1]}={tmp_path}/models")
-    code, output, record, _ = rehearse(target, *maps)
+    code, output, record, run_dir = rehearse(target, *maps)
     assert code == 0, output
     assert set(record["states"].values()) == {"succeeded"}
     assert output.splitlines()[-1].startswith("SUCCEEDED: tasks: 13 succeeded; ")
@@ -70,10 +71,22 @@ def test_rehearsal_pushes_the_model_that_the_local_runner_pushes(rehearse, targe
     rehearsed = check_model(model_dir, "")
     pushed = read_manifest(str(reference.root / "serving_model" / "reference" / str(reference.versions[0])))
     assert rehearsed["run_id"].startswith("projects/rehearsal/")
-    for key in ("schema_digest", "metrics", "span"):
+    for key in ("schema_digest", "data_digest", "metrics", "span"):
         assert rehearsed[key] == pushed[key]
+    facts = report_facts_of(run_dir)
+    for part in ("row", "training", "data"):
+        assert facts[part].keys() == reference.facts[part].keys()
+    assert facts["evaluation"]["confusion"] == reference.facts["evaluation"]["confusion"]
+    assert facts["row"]["raw"] == reference.facts["row"]["raw"]
     assert rehearsed.keys() == pushed.keys()
     assert set(rehearsed["files"]) == set(pushed["files"])
+
+
+def report_facts_of(run_dir):
+    (page,) = run_dir.rglob("index.html")
+    facts = load_facts(page.with_name("facts.json"))
+    assert (facts["problems"], facts["run"]) == ([], None)
+    return facts
 
 
 @pytest.fixture
@@ -102,7 +115,8 @@ def test_refused_model_fails_the_run_and_the_webhook_hears_of_it(rehearse, data_
     (tmp_path / "models").mkdir()
     values = ("--parameter", f"input_dir={data_dir}", "--parameter", f"serving_model_dir={tmp_path}/models")
     bound = ("--parameter", "accuracy_lower_bound=0.999")
-    code, output, record, _ = rehearse("kubeflow", *values, *bound, overrides=[f"notification.webhook_url={url}"])
+    options = [f"notification.webhook_url={url}"]
+    code, output, record, run_dir = rehearse("kubeflow", *values, *bound, overrides=options)
     assert code == 1
     assert {name for name, state in record["states"].items() if state != "succeeded"} == {"Pusher"}
     assert (
@@ -110,6 +124,7 @@ def test_refused_model_fails_the_run_and_the_webhook_hears_of_it(rehearse, data_
         in output
     )
     assert list_versions(tmp_path / "models") == []
+    assert not report_facts_of(run_dir)["evaluation"]["blessed"]
     (message,) = received
     assert message["state"] == "FAILED"
     assert "NOT PUSHED: accuracy 0.941 (95%: 0.910 to 0.962) < 0.999 on 322 eval rows" in message["text"]
