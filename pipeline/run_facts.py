@@ -126,7 +126,7 @@ def _run_facts(
 
     try:
         serving = [str(version) for version in served_versions(paths.serving_model_dir)]
-    except VersionError:
+    except (VersionError, OSError):
         serving = []
     logs = [shown(each.outputs["model_run"]) for each in record.components if "model_run" in each.outputs]
     pushed = "nothing to do" if is_unchanged else "pushed"

@@ -27,6 +27,7 @@ _OUTCOMES = {  # word, tone and sentence if there is no better one
 }
 _BOUND = re.compile(r"(change )?(>=|<=|>|<) ([-+]?[\d.]+(?:e[-+]?\d+)?)(%?)")
 _MOST_GAUGES = 4
+_DEFAULT_ROOT = "output"  # of `sluice run`
 
 
 class Outcome(NamedTuple):
@@ -97,11 +98,15 @@ def view_step(facts: Facts) -> Step | None:
     run = facts["run"]
     if run is None:
         return None
-    again = wording.command("sluice", "run", *([run["config_file"]] if run["config_file"] else []))
+    config_file, root = run["config_file"], run["log_file"].rpartition("/logs/")[0]
+    options = [] if root in ("", _DEFAULT_ROOT) else ["--root", root]
+    again = wording.command("sluice", "run", *filter(None, [config_file]), *options)
     failed = next((each["component"] for each in run["components"] if each["state"] == "failed"), "")
     match run["outcome"]:
         case "model refused":
-            compared = wording.command("sluice", "compare", "served", run["run_id"]) if run["serving"] else again
+            config = ["--config", config_file] if config_file else []
+            compared = wording.command("sluice", "compare", "served", run["run_id"], *config, *options)
+            compared = compared if run["serving"] else again
             return Step(
                 "See which rule was broken under Evaluation, and how the run differs from the served one:", compared
             )

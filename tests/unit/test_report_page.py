@@ -339,7 +339,7 @@ def test_outcome_inside_a_container_is_the_evaluator_s(report_facts):
     [
         ("pushed", None),
         ("nothing to do", None),
-        ("model refused", "sluice compare served 20261123T085840.523430"),
+        ("model refused", "sluice compare served 20261123T085840.523430 --config 'my config.yaml'"),
         ("data refused", "sluice run 'my config.yaml'"),
         ("infra refused", "sluice run 'my config.yaml'"),
         ("interrupted", "sluice run 'my config.yaml'"),
@@ -352,6 +352,12 @@ def test_what_to_do_next_is_a_command(report_facts, outcome, line):
     step = view_step(facts)
     assert (step and step.command) == line
     assert ("What to do next" in render_page(facts)) is (line is not None)
+
+
+def test_command_names_a_root_that_is_not_the_default(report_facts):
+    facts = report_facts.make_facts()
+    facts["run"] |= {"outcome": "interrupted", "config_file": "c.yaml", "log_file": "/data/out/logs/p/1.log"}
+    assert view_step(facts).command == "sluice run c.yaml --root /data/out"
 
 
 def test_data_that_are_refused_are_corrected_where_it_is_said(report_facts):
