@@ -154,10 +154,9 @@ def _facts(record: RunRecord, config: PipelineConfig, paths: RunPaths) -> Facts:
     findings_dir = outputs.get("DataGate", {}).get("findings")
     if not findings_dir and paths.gate_file.exists():  # it refused the data
         findings_dir = str(paths.gate_file.parent)
-    made = Path(outputs.get("RunReport", {}).get("report", ""), FACTS_FILE)
-    if made.is_file():
-        facts = load_facts(made)
-    else:
+    try:
+        facts = load_facts(Path(outputs["RunReport"]["report"], FACTS_FILE))
+    except (LookupError, OSError, ValueError):  # it did not run, or wrote none, or somebody has damaged it
         from components.run_report.collect import collect_facts
 
         facts = collect_facts(_artifacts(outputs), report_settings(config))

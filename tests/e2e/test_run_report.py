@@ -129,3 +129,15 @@ def test_layers_of_the_followed_row_are_what_the_exported_weights_give(facts, mo
     np.testing.assert_allclose(row["logits"], layers["logits"], atol=1e-6)
     powers = np.exp(logits - logits.max())
     np.testing.assert_allclose(row["probabilities"], powers / powers.sum(), atol=1e-6)
+
+
+def test_damaged_facts_in_the_cache_are_collected_again(sluice):
+    before = sluice()
+    file = Path(outputs(before)["RunReport"]["report"], "facts.json")
+    text = file.read_text()
+    file.write_text("{")
+    again = sluice()
+    file.write_text(text)
+    assert outputs(again)["RunReport"] == outputs(before)["RunReport"]
+    assert again.facts["problems"] == []
+    assert again.facts["row"] == before.facts["row"]
