@@ -40,7 +40,7 @@ def write_samples(
     """Writes what a model is checked, warmed up and tried with.
 
     `assets.extra/tf_serving_warmup_requests` (SavedModel Warmup, TF Serving's guide) holds requests of one row and of
-    many for every signature; `request.json` is the body of a REST request for `serving_features`.
+    many for every signature but `layer_outputs`; `request.json` is the body of a REST request for `serving_features`.
 
     Args:
         raw_examples: Serialized tf.Examples, label included.
