@@ -16,7 +16,7 @@ from pipeline.terminal import printable
 _PIPE_WIDTH = 110
 _NAMES = ("run", "when", "outcome", "accuracy", "seconds", "rows", "data", "code", "version")
 _FOR_THE_WIDE = ("when", "data", "code")
-_STYLES = {ExitCode.PUSHED: "green", ExitCode.FAILED: "bold red", ExitCode.INTERRUPTED: "yellow"}
+_STYLES: dict[int, str] = {ExitCode.PUSHED: "green", ExitCode.FAILED: "bold red", ExitCode.INTERRUPTED: "yellow"}
 
 
 def print_history(runs: Sequence[Run], *, limit: int) -> None:
@@ -44,7 +44,7 @@ def _cells(run: Run, before: Run | None) -> Iterator[str | Text]:
     yield run.run_id[:15]
     yield _when(summary.started)
     words = run.verdict.partition(":")[0].partition(";")[0].lower()
-    yield Text(printable(summary.outcome or words), _STYLES.get(ExitCode(run.exit_code), "red"))
+    yield Text(printable(summary.outcome or words), _STYLES.get(run.exit_code, "red"))
     yield "" if summary.accuracy is None else f"{summary.accuracy:.3f}"
     yield f"{run.seconds:.1f}"
     yield "" if summary.rows is None else str(summary.rows)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from components.run_report import FACTS_FILE
 from components.run_report.facts import Facts, load_facts
 from pipeline.run_record import RECORD_FILE, Summary
 
 _MOST_NAMED = 5
+_SUMMARY = pydantic.TypeAdapter(Summary)
 _LAST = re.compile(r"last(?:~(\d{1,6}))?")
 
 
@@ -72,7 +75,7 @@ def list_runs(reports_dir: Path) -> tuple[list[Run], list[str]]:
     for file in sorted(reports_dir.glob(f"*/{RECORD_FILE}"), reverse=True):
         try:
             runs.append(_read(file))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             damaged.append(file.parent.name)
     return runs, damaged
 
@@ -119,5 +122,5 @@ def _read(file: Path) -> Run:
         int(record["exit_code"]),
         str(record["verdict"]),
         float(record["seconds"]),
-        Summary(**summary),
+        _SUMMARY.validate_python(summary),
     )

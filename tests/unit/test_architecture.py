@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import fnmatch
 import importlib.util
 import tomllib
 
@@ -52,3 +53,12 @@ def test_package_is_ours_and_not_another_distribution_s(name, project_root):
 def test_nothing_is_called_utils(project_root):
     banned = {"utils.py", "common.py", "helpers.py"}
     assert [file for file in code_files(project_root) if file.name in banned] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_that_is_no_module_is_in_the_wheel(project_root, package):
+    patterns = tomllib.loads((project_root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = [path for path in (project_root / package).rglob("*") if path.is_file()]
+    names = [str(path.relative_to(project_root / package)) for path in files if path.suffix not in (".py", ".pyc")]
+    assert names
+    assert [name for name in names if not any(fnmatch.fnmatch(name, each) for each in patterns[package])] == []

@@ -86,6 +86,16 @@ def test_history_lists_runs_of_an_older_sluice_and_names_damaged_ones(root, slui
     assert result.stderr == f"Left out, for their run.json cannot be read: {IDS[1]}\n"
 
 
+@pytest.mark.parametrize("damage", [{"accuracy": "high"}, {"rows": None, "started": 7}, []])
+def test_history_names_runs_whose_summary_is_damaged(root, sluice, damage):
+    record_file = RunPaths(root, "reference", IDS[1]).record_file
+    record = json.loads(record_file.read_text()) | {"exit_code": 99, "summary": damage or "none"}
+    record_file.write_text(json.dumps(record))
+    result = sluice("history")
+    assert result.exit_code == 0
+    assert result.stderr == f"Left out, for their run.json cannot be read: {IDS[1]}\n"
+
+
 def test_history_without_runs_says_how_to_make_one(tmp_path):
     result = CliRunner().invoke(main, ["history", "--root", str(tmp_path)])
     assert result.exit_code == 2
