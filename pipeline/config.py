@@ -9,7 +9,17 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from components.example_gen import NEWEST_SPAN
 from components.example_gen.settings import Settings, make_settings
 from pipeline.beam import BeamConfig
-from pipeline.config_file import Count, InputDir, InputFile, Number, Section, SpanPattern, defines, read_config
+from pipeline.config_file import (
+    Count,
+    Executor,
+    InputDir,
+    InputFile,
+    Number,
+    Section,
+    SpanPattern,
+    defines,
+    read_config,
+)
 from pipeline.data_gate_config import DataGateConfig
 from pipeline.deployment_config import KubeflowConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
@@ -50,6 +60,7 @@ class LabelConfig(Section):
 class TransformConfig(Section):
     """How raw features become what the model is trained on."""
 
+    executor: Executor = Field("columnar", description="Reads many rows at a time; or `stock`, record by record.")
     module_file: Annotated[InputFile, defines("preprocessing_fn")] = Field(
         str(_COMPONENTS / "transform" / "preprocessing.py"),
         description="Python file with `preprocessing_fn`.",
@@ -65,6 +76,11 @@ class TransformConfig(Section):
         ge=1,
         le=10**9,
         description="Rows of a category below which it counts as unknown, where the schema lists no categories.",
+    )
+    materialize: bool | Literal["auto"] = Field(
+        "auto",
+        description="Write every split transformed; `auto` does for a Trainer's module file of your own. Sluice's own "
+        "transforms the rows as it reads them.",
     )
 
 
@@ -218,6 +234,16 @@ class PipelineConfig(Section):
         if problems:
             raise ValueError("\n".join(problems))
         return beam
+
+    @property
+    def materialize(self) -> bool:
+        """Whether Transform writes the transformed rows."""
+        setting = self.transform.materialize
+        return self.trainer.module_file != TrainerConfig().module_file if setting == "auto" else setting
+
+    def executor_of(self, component: str, wanted: Executor) -> Executor:
+        """Returns the executor of a Beam component: TFX's own wherever its work is spread over machines."""
+        return wanted if self.beam.of(component).runner == "local" else "stock"
 
     def run_parameters(self, deployment: VertexConfig | KubeflowConfig | None = None) -> dict[str, Any]:
         """Returns what may change from run to run: the values of this config, by name; None has no value yet.

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -59,6 +59,7 @@ def _number_from_variable(value: Any) -> Any:
 
 Count = Annotated[int, BeforeValidator(_number_from_variable), Strict()]  # strict: `true` is no number
 Number = Annotated[float, BeforeValidator(reject_bool)]
+Executor = Literal["columnar", "stock"]  # of a component that has one in memory beside TFX's own on Beam
 
 
 class Section(BaseModel):

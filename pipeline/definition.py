@@ -75,10 +75,10 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     example_validator = create_example_validator(statistics, schema)
     data_gate = _create_data_gate(config, parameters, example_validator, statistics, schema)
 
-    transform = create_transform(examples, schema, schema_file, roles=roles, **config.transform.model_dump())
+    transform = _create_transform(config, examples, schema)
     transform.add_upstream_node(data_gate)
     trainer = create_trainer(
-        transform.outputs["transformed_examples"],
+        transform.outputs["transformed_examples"] if config.materialize else examples,
         transform.outputs["transform_graph"],
         raw_examples=examples,
         schema=schema,
@@ -86,6 +86,7 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         roles=roles,
         hyperparameters=config.trainer.hyperparameters() | {name: parameters[name] for name in RUN_PARAMETERS},
         custom=config.trainer.custom,
+        materialized=config.materialize,
     )
     infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
     baseline, evaluator = _create_gate(config, parameters, trainer, examples=example_gen)
@@ -128,6 +129,19 @@ def _create_data_gate(
     )
 
 
+def _create_transform(config: PipelineConfig, examples: BaseChannel, schema: BaseChannel) -> BaseComponent:
+    settings = config.transform.model_dump(exclude={"executor", "materialize"})
+    return create_transform(
+        examples,
+        schema,
+        config.schema_gen.schema_file,
+        roles=config.feature_roles(),
+        materialize=config.materialize,
+        executor_name=config.executor_of("Transform", config.transform.executor),
+        **settings,
+    )
+
+
 def _create_infra_validator(
     config: PipelineConfig, trainer: BaseComponent, *, examples: BaseComponent
 ) -> BaseComponent:
@@ -158,6 +172,7 @@ def _create_gate(
         rules=config.evaluator.rules(),
         bounds={name: parameters[name] for name in config.evaluator.bounds()},
         split=config.example_gen.splits[-1],
+        executor_name=config.executor_of("Evaluator", config.evaluator.executor),
     )
     return baseline, evaluator
 

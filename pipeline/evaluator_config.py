@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.evaluator.rules import BOUNDS, CHANGE_BOUNDS, METRICS, VALUE_BOUNDS, Rule, Score, Slice
-from pipeline.config_file import Count, Number, Section, as_text
+from pipeline.config_file import Count, Executor, Number, Section, as_text
 
 GateMetric = Literal[
     "accuracy", "balanced_accuracy", "loss", "auc", "precision", "recall", "f1", "matthews_correlation",
@@ -104,6 +104,7 @@ class ThresholdConfig(Section):
 class EvaluatorConfig(Section):
     """What a model must reach to be pushed."""
 
+    executor: Executor = Field("columnar", description="Measures in memory; or `stock`, TFMA on Beam, row by row.")
     baseline: Literal["served", "none"] = Field(
         "served", description="With which a candidate is compared: the version that is served, or nothing."
     )

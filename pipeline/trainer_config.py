@@ -50,7 +50,17 @@ class TrainerConfig(Section):
         None, description="Ends training when it no longer helps and keeps the best epoch's weights; null does neither."
     )
     num_epochs: Count = Field(5, ge=1, le=10**6, description="Passes over the training split.")
-    batch_size: Count = Field(32, ge=1, le=10**6, description="Rows per step.")
+    batch_size: Count | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Rows per step; null is the largest power of two that makes 40 steps of an epoch, from 16 to 1024.",
+    )
+    most_memory_mb: Count = Field(
+        1024,
+        ge=0,
+        description="MiB of transformed rows of a split that are held in memory; of more, each epoch reads the files.",
+    )
     seed: Count = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
     custom: dict[str, JsonValue] = Field({}, description="Values for a module file of your own.")
 

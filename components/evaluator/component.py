@@ -32,6 +32,7 @@ def create_evaluator(
     rules: Sequence[Rule],
     bounds: Mapping[str, float | RuntimeParameter],
     split: str = "eval",
+    executor_name: str = "columnar",
 ) -> Evaluator:
     """Creates the node that blesses `model` if it holds every rule on a split.
 
@@ -43,6 +44,7 @@ def create_evaluator(
         rules: At least one that can always be judged; without any, TFX would neither bless nor refuse.
         bounds: The value of each rule, by `Rule.name`.
         split: Name of the split.
+        executor_name: `columnar`, in memory, or `stock`, by TFMA on Beam.
 
     Returns:
         A node with the outputs `evaluation` (ModelEvaluation) and `blessing` (ModelBlessing), the latter with
@@ -56,6 +58,7 @@ def create_evaluator(
     custom = {
         "rules": [dataclasses.asdict(rule) | {"value": None} for rule in rules],
         "roles": dataclasses.asdict(roles),
+        "executor": executor_name,
         "source_digest": source_digest(executor.__file__),
     }
     spec = _spec_class(bounds)(

@@ -22,7 +22,7 @@ def make_eval_config(roles: FeatureRoles, rules: Sequence[Rule]) -> config_pb2.E
         rules: Whose scores are measured, on the whole split and in the rules' slices; accuracy, loss, calibration and,
             up to 50 classes, the confusion matrix always are.
     """
-    found = list(dict.fromkeys([*_ALWAYS, *(rule.score for rule in rules)]))
+    found = measured_scores(rules)
     metrics = [_metric(score, roles) for score in found if score.metric != "auc"] + list(
         _arrays(len(roles.class_names))
     )
@@ -46,6 +46,11 @@ def make_eval_config(roles: FeatureRoles, rules: Sequence[Rule]) -> config_pb2.E
             *(_auc(score, roles) for score in found if score.metric == "auc"),
         ],
     )
+
+
+def measured_scores(rules: Iterable[Rule]) -> list[Score]:
+    """Returns every score that is measured for rules."""
+    return list(dict.fromkeys([*_ALWAYS, *(rule.score for rule in rules)]))
 
 
 def set_bounds(eval_config: config_pb2.EvalConfig, rules: Iterable[Rule]) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.constants import BASELINE_KEY, CANDIDATE_KEY
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
@@ -19,17 +20,32 @@ from tfx.utils import io_utils, path_utils, proto_utils
 from components.baseline import Baseline
 from components.baseline.served import load_baseline
 from components.evaluator import EXAMPLE_COUNT, extractors
-from components.evaluator.eval_config import bucketed_slices, set_bounds
+from components.evaluator.columnar import evaluate
+from components.evaluator.eval_config import bucketed_slices, measured_scores, set_bounds
 from components.evaluator.intervals import Interval, interval_of
 from components.evaluator.judge import judge
 from components.evaluator.measurement import load_measurement
-from components.evaluator.predictions import predict_rows, slice_rows
+from components.evaluator.predictions import SplitRows
 from components.evaluator.rules import Rule
 from components.evaluator.verdict import BROKEN, Verdict
 from components.evaluator.verdict_file import write_verdict
 from schema import FeatureRoles
 
 RULES = "rules"  # execution property
+_MODELS = {
+    CANDIDATE_KEY: standard_component_specs.MODEL_KEY,
+    BASELINE_KEY: standard_component_specs.BASELINE_MODEL_KEY,
+}
+_BLESSING_PROPERTIES = {  # of each model: its folder and its id
+    CANDIDATE_KEY: (
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY,
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY,
+    ),
+    BASELINE_KEY: (
+        constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY,
+        constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY,
+    ),
+}
 Artifacts = dict[str, list[types.Artifact]]
 
 
@@ -41,15 +57,63 @@ class Executor(stock.Executor):
         custom = json.loads(exec_properties[RULES])
         rules = bounded_rules(custom["rules"], exec_properties)
         baseline, input_dict = _baseline(input_dict)
-        super().Do(input_dict, output_dict, exec_properties | stock_properties(exec_properties, rules))
+        (split,) = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+        rows = _split_rows(input_dict, FeatureRoles.from_json(custom["roles"]), split)
+        exec_properties = exec_properties | stock_properties(exec_properties, rules)
+        if custom["executor"] == "stock":
+            super().Do(input_dict, output_dict, exec_properties)
+        else:
+            self._log_startup(input_dict, output_dict, exec_properties)
+            _evaluate(rows, rules, input_dict, output_dict, exec_properties)
 
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        roles = FeatureRoles.from_json(custom["roles"])
-        (split,) = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
-        verdict = _verdict(input_dict, output_dict, rules, roles, baseline, split=split, blessed=_is_blessed(blessing))
+        verdict = _verdict(input_dict, output_dict, rules, rows, baseline, blessed=_is_blessed(blessing))
         if not verdict.blessed:
             _refuse(blessing)
         write_verdict(verdict, blessing.uri)
+
+
+def _split_rows(input_dict: Artifacts, roles: FeatureRoles, split: str) -> SplitRows:
+    examples_dir = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], split)
+    return SplitRows([io_utils.all_files_pattern(examples_dir)], roles, split)
+
+
+def _evaluate(
+    rows: SplitRows,
+    rules: list[Rule],
+    input_dict: Artifacts,
+    output_dict: Artifacts,
+    exec_properties: dict[str, Any],
+) -> None:
+    """Does what the stock Evaluator does, in memory."""
+    models = {name: input_dict[key] for name, key in _MODELS.items() if input_dict.get(key)}
+    eval_config = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], eval_config)
+    eval_config = tfma.utils.update_eval_config_with_defaults(
+        eval_config, has_baseline=len(models) > 1, rubber_stamp=True
+    )
+    dirs = {name: _model_dir(artifacts) for name, artifacts in models.items()}
+    holds = evaluate(
+        rows,
+        dirs if len(dirs) > 1 else {"": dirs[CANDIDATE_KEY]},
+        eval_config,
+        measured_scores(rules),
+        artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY]),
+    )
+    blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+    _describe(blessing, models, exec_properties)
+    (_bless if holds else _refuse)(blessing)
+
+
+def _describe(blessing: types.Artifact, models: Artifacts, exec_properties: dict[str, Any]) -> None:
+    """Sets the properties by which TFX's resolvers and Pusher know what was blessed."""
+    for name, (uri_key, id_key) in _BLESSING_PROPERTIES.items():
+        if name in models:
+            model = artifact_utils.get_single_instance(models[name])
+            blessing.set_string_custom_property(uri_key, model.uri)
+            blessing.set_int_custom_property(id_key, model.id)
+    if "current_component_id" in exec_properties:
+        blessing.set_string_custom_property("component_id", exec_properties["current_component_id"])
 
 
 def stock_properties(exec_properties: dict[str, Any], rules: list[Rule]) -> dict[str, Any]:
@@ -91,21 +155,30 @@ def _verdict(
     input_dict: Artifacts,
     output_dict: Artifacts,
     rules: list[Rule],
-    roles: FeatureRoles,
+    rows: SplitRows,
     baseline: Baseline,
     *,
-    split: str,
     blessed: bool,
 ) -> Verdict:
     evaluation_dir = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
     has_baseline = baseline.version is not None
     candidate = load_measurement(evaluation_dir, CANDIDATE_KEY if has_baseline else "")
+
+    def find_interval(rule: Rule, where: str) -> Interval | None:
+        candidate = rows.predict(_model_dir(input_dict[standard_component_specs.MODEL_KEY]))
+        models = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
+        before = rows.predict(_model_dir(models)) if models and rule.is_change else None
+        if where:
+            inside = rows.read_slices([rule.slice])[rule.slice].rows[where]
+            candidate, before = candidate.take(inside), before.take(inside) if before else None
+        return interval_of(rule, candidate, before, rows.roles.class_names)
+
     judgements = judge(
         rules,
         candidate,
         load_measurement(evaluation_dir, BASELINE_KEY) if has_baseline else None,
         no_baseline=baseline.reason,
-        interval_of=_Intervals(input_dict, rules, roles, split=split),
+        interval_of=find_interval,
     )
     return Verdict(
         blessed=blessed and all(each.state != BROKEN for each in judgements),
@@ -113,40 +186,22 @@ def _verdict(
         num_rows=int(candidate.whole.get(EXAMPLE_COUNT, 0)),
         metrics=candidate.whole,
         baseline=baseline,
-        split=split,
-        weight=roles.weight or "",
+        split=rows.split,
+        weight=rows.roles.weight or "",
     )
 
 
-class _Intervals:
-    """Gives intervals; predicts the split once for all of them, if there is a rule with a confidence."""
-
-    def __init__(self, input_dict: Artifacts, rules: list[Rule], roles: FeatureRoles, *, split: str) -> None:
-        examples_dir = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], split)
-        self._files = [io_utils.all_files_pattern(examples_dir)]
-        self._roles = roles
-        rules = [rule for rule in rules if rule.confidence]
-        if rules:
-            self._slices = slice_rows(self._files, {rule.slice for rule in rules if rule.slice.feature})
-            self._candidate = self._predict(input_dict[standard_component_specs.MODEL_KEY])
-        models = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
-        has_changes = any(rule.is_change for rule in rules)
-        self._baseline = self._predict(models) if models and has_changes else None
-
-    def __call__(self, rule: Rule, where: str) -> Interval | None:
-        candidate, baseline = self._candidate, self._baseline
-        if where:
-            rows = self._slices[rule.slice.key] == where
-            candidate, baseline = candidate.take(rows), baseline.take(rows) if baseline else None
-        return interval_of(rule, candidate, baseline, self._roles.class_names)
-
-    def _predict(self, models: list[types.Artifact]) -> Any:
-        model_dir = path_utils.serving_model_path(artifact_utils.get_single_uri(models))
-        return predict_rows(model_dir, self._files, self._roles)
+def _model_dir(models: list[types.Artifact]) -> str:
+    return path_utils.serving_model_path(artifact_utils.get_single_uri(models))
 
 
 def _is_blessed(blessing: types.Artifact) -> bool:
     return fileio.exists(os.path.join(blessing.uri, constants.BLESSED_FILE_NAME))
+
+
+def _bless(blessing: types.Artifact) -> None:
+    io_utils.write_string_file(os.path.join(blessing.uri, constants.BLESSED_FILE_NAME), "")
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.BLESSED_VALUE)
 
 
 def _refuse(blessing: types.Artifact) -> None:

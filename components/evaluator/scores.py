@@ -46,7 +46,7 @@ class Predictions:
         return -np.log(np.clip(likelihoods.astype(np.float64), _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY))
 
     @cached_property
-    def calibration_bins(self) -> Ints:
+    def bins(self) -> Ints:
         """The calibration bin of the highest probability, int `[num_rows]`."""
         return calibration_bin(self.probabilities.max(axis=1))
 
@@ -62,8 +62,8 @@ class Predictions:
     def _ranks(self) -> dict[int, tuple[Ints, Ints]]:
         return {}
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> "Predictions":
-        """Returns the rows of a mask."""
+    def take(self, rows: npt.NDArray[np.bool_] | Ints) -> "Predictions":
+        """Returns the rows of a mask, or at positions."""
         weights = None if self.weights is None else self.weights[rows]
         return Predictions(self.labels[rows], self.probabilities[rows], weights)
 
@@ -87,18 +87,26 @@ def measure(score: Score, predictions: Predictions, class_names: tuple[str, ...]
     if score.metric == "loss":
         return float(np.average(predictions.losses, weights=weights))
     if score.metric == "calibration_error":
-        counts = _bins(predictions, weights)
-        correct = _bins(predictions, weights * predictions.is_correct)
-        confidence = _bins(predictions, weights * predictions.probabilities.max(axis=1))
-        return calibration_error(counts, correct, confidence)
+        return calibration_error(*calibration_bins(predictions, weights))
     num_classes = len(class_names)
     if score.metric == "auc":
         areas = np.array([_auc(predictions, class_id, weights) for class_id in range(num_classes)])
         class_weights = _sums(predictions.labels, weights, num_classes)
         return _of_class(areas, class_weights, score, class_names)
+    return score_of_matrix(score, confusion_matrix(predictions, weights, num_classes), class_names)
+
+
+def confusion_matrix(predictions: Predictions, weights: Floats, num_classes: int) -> Floats:
+    """Returns the rows of each class (first axis) that were taken for each class (second), float64 `[C, C]`."""
     cells = predictions.labels * num_classes + predictions.predicted
-    matrix = _sums(cells, weights, num_classes**2).reshape(num_classes, num_classes)
-    return score_of_matrix(score, matrix, class_names)
+    return _sums(cells, weights, num_classes**2).reshape(num_classes, num_classes)
+
+
+def calibration_bins(predictions: Predictions, weights: Floats) -> Floats:
+    """Returns rows, correct ones and the sum of the highest probabilities in each calibration bin, `[3, num_bins]`."""
+    highest = predictions.probabilities.max(axis=1)
+    values = (weights, weights * predictions.is_correct, weights * highest)
+    return np.stack([_sums(predictions.bins, each, NUM_CALIBRATION_BINS) for each in values])
 
 
 def score_of_matrix(score: Score, matrix: Floats, class_names: tuple[str, ...]) -> float:
@@ -163,10 +171,6 @@ def _auc(predictions: Predictions, class_id: int, weights: Floats) -> float:
     pairs = positives.sum() * negatives.sum()
     below = np.cumsum(negatives) - negatives / 2
     return float(positives @ below / pairs) if pairs else float("nan")
-
-
-def _bins(predictions: Predictions, values: Floats) -> Floats:
-    return _sums(predictions.calibration_bins, values, NUM_CALIBRATION_BINS)
 
 
 def _sums(groups: Ints, values: Floats, num_groups: int) -> Floats:

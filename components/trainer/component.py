@@ -44,18 +44,20 @@ def create_trainer(
     roles: FeatureRoles,
     hyperparameters: Mapping[str, Any],
     custom: Mapping[str, Any],
+    materialized: bool,
 ) -> Trainer:
     """Creates the node that fits the model on the split `train` and validates it on the split `eval`.
 
     Args:
-        examples: Transformed Examples.
-        transform_graph: The TransformGraph that made them.
+        examples: Examples, transformed or not.
+        transform_graph: The TransformGraph that made them, or is to.
         raw_examples: The Examples before Transform; real requests are made of rows of their split `eval`.
         schema: The curated Schema.
         module_file: Python file with `run_fn(fn_args)`.
         roles: Reaches `run_fn` as `fn_args.custom_config["roles"]`.
         hyperparameters: Reaches `run_fn` as `fn_args.custom_config["hyperparameters"]`; JSON values only, but
             `num_epochs` and `learning_rate`, which must be there, may be RuntimeParameters.
+        materialized: Whether `examples` are transformed; reaches `run_fn` as `fn_args.custom_config["materialized"]`.
         custom: Likewise, as `fn_args.custom_config["custom"]`; for module files of the user's own.
 
     Returns:
@@ -67,6 +69,7 @@ def create_trainer(
             name: value for name, value in hyperparameters.items() if name not in executor.RUN_PARAMETERS
         },
         "custom": dict(custom),
+        "materialized": materialized,
         "source_digest": source_digest(executor.__file__, module_file),
     }
     return Trainer(

@@ -3,11 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -17,25 +16,26 @@ from tfx.utils import io_utils
 
 from components.trainer import RAW_EVAL_FILES, TRAINING_TRACE_FILE
 from components.trainer.export import export_model
-from components.trainer.guards import check_labels, check_losses, label_errors_in_words
+from components.trainer.guards import check_losses, label_errors_in_words
 from components.trainer.model import build_model
+from components.trainer.rows import Data, Split, default_batch_size
 from components.trainer.samples import read_samples
 from components.transform.vocabularies import num_categories
 from schema import FeatureRoles, transformed_name
 
-_PARSE_BATCH_SIZE = 4096
 _NUM_SAMPLES = 256
-Rows = tuple[Any, ...]  # features by name, labels, and weights if there are any
+_MOST_STEPS_PER_EXECUTION = 64  # between which Python has a word
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Fits the model and writes what TFX expects.
 
     Args:
-        fn_args: Of which are read `train_files` and `eval_files` (transformed examples), `transform_output`,
-            `schema_path`, and `custom_config` with `roles`, `hyperparameters` and `raw_eval_files` (raw examples of
-            the split `eval`). Writes the SavedModel to `serving_model_dir`, and the figures of each epoch, also for
-            TensorBoard, the network's description and the recorded logits to `model_run_dir`.
+        fn_args: Of which are read `train_files` and `eval_files` (raw or transformed examples), `transform_output`,
+            `schema_path`, and `custom_config` with `materialized` (whether they are transformed), `roles`,
+            `hyperparameters` and `raw_eval_files` (raw examples of the split `eval`). Writes the SavedModel to
+            `serving_model_dir`, and the figures of each epoch, also for TensorBoard, the network's description and the
+            recorded logits to `model_run_dir`.
 
     Raises:
         ValueError: If a split has no rows or a label that is no class, or if the loss, the weights or the logits of
@@ -44,30 +44,28 @@ def run_fn(fn_args: FnArgs) -> None:
     roles = FeatureRoles.from_json(fn_args.custom_config["roles"])
     hyperparameters = dict(fn_args.custom_config["hyperparameters"])
     seed, num_epochs = hyperparameters.pop("seed"), hyperparameters.pop("num_epochs")
-    batch_size, class_weight = hyperparameters.pop("batch_size"), hyperparameters.pop("class_weight")
+    balanced = hyperparameters.pop("class_weight") == "balanced"
+    most_bytes = hyperparameters.pop("most_memory_mb") * 2**20
     early_stopping = create_early_stopping(hyperparameters.pop("early_stopping"))
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
-    feature_spec = tft_output.transformed_feature_spec()
-    train = load_rows(fn_args.train_files, feature_spec, roles, split="train")
-    validation = load_rows(fn_args.eval_files, feature_spec, roles, split="eval")
-    if class_weight == "balanced":
-        train = balance_classes(train, len(roles.class_names))
+    train_split, eval_split = _splits(fn_args, tft_output, roles)
+    train = Data(train_split, balanced=balanced, most_bytes=most_bytes)
+    validation = Data(eval_split, most_bytes=most_bytes)
+    batch_size = hyperparameters.pop("batch_size") or default_batch_size(train.num_rows)
 
     schema = io_utils.SchemaReader().read(fn_args.schema_path)
-    model = create_model(tft_output, schema, roles, hyperparameters)
-    model.fit(
-        tf.data.Dataset.from_tensor_slices(train)
-        .shuffle(len(train[1]), seed=seed)
-        .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE),
-        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(_PARSE_BATCH_SIZE),
-        epochs=num_epochs,
-        verbose=0,
-        callbacks=_callbacks(fn_args.model_run_dir, early_stopping),
-    )
+    model = create_model(tft_output, schema, roles, hyperparameters, num_steps=-(-train.num_rows // batch_size))
+    with label_errors_in_words():
+        model.fit(
+            train.train_batches(batch_size, seed),
+            validation_data=validation.eval_batches(),
+            epochs=num_epochs,
+            verbose=0,
+            callbacks=_callbacks(fn_args.model_run_dir, early_stopping),
+        )
     export_model(
         model,
         tft_output,
@@ -86,11 +84,25 @@ def _callbacks(
     return [trace, logs, early_stopping] if early_stopping else [trace, logs]
 
 
+def _splits(fn_args: FnArgs, tft_output: tft.TFTransformOutput, roles: FeatureRoles) -> tuple[Split, Split]:
+    files = {"train": fn_args.train_files, "eval": fn_args.eval_files}
+    if fn_args.custom_config["materialized"]:
+        spec = tft_output.transformed_feature_spec()
+        train, validation = (Split(name, patterns, spec, roles) for name, patterns in files.items())
+    else:
+        raw_spec, transform = tft_output.raw_feature_spec(), tft_output.transform_features_layer()
+        spec = {name: raw_spec[name] for name in (*roles.features, roles.label, roles.weight) if name}
+        train, validation = (Split(name, patterns, spec, roles, transform) for name, patterns in files.items())
+    return train, validation
+
+
 def create_model(
     tft_output: tft.TFTransformOutput,
     schema: schema_pb2.Schema,
     roles: FeatureRoles,
     hyperparameters: Mapping[str, Any],
+    *,
+    num_steps: int = 1,
 ) -> keras.Model:
     """Builds and compiles the model of what Transform gives.
 
@@ -99,6 +111,7 @@ def create_model(
         schema: The curated schema.
         roles: Name the features and the classes.
         hyperparameters: Arguments of `build_model`.
+        num_steps: Steps of an epoch.
     """
     sizes = num_categories(schema, roles, tft_output.vocabulary_size_by_name)
     categorical = {transformed_name(name): size for name, size in sizes.items()}
@@ -108,66 +121,9 @@ def create_model(
         len(roles.class_names),
         num_categories=categorical,
         is_weighted=roles.weight is not None,
+        steps_per_execution=min(num_steps, _MOST_STEPS_PER_EXECUTION),
         **hyperparameters,
     )
-
-
-def load_rows(
-    file_patterns: Sequence[str], feature_spec: Mapping[str, Any], roles: FeatureRoles, *, split: str
-) -> Rows:
-    """Reads a split of transformed examples into memory, in an order that depends on the rows alone.
-
-    Beam does not promise an order of rows or shards, and training must not depend on it.
-
-    Args:
-        file_patterns: Patterns of gzipped TFRecord files.
-        feature_spec: Spec of every transformed feature, label and weight included.
-        roles: Name the label, its classes and the weight.
-        split: Name of the split, for messages.
-
-    Returns:
-        One `[num_rows, 1]` array per feature; the label, int64 `[num_rows, 1]`; and, if there is a weight, that,
-        float32 `[num_rows]`, with mean 1.
-
-    Raises:
-        ValueError: If the files hold no row, a label that is no class, or only weights that are 0.
-    """
-    label_key = transformed_name(roles.label)
-
-    def parse(examples: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        features = tf.io.parse_example(examples, feature_spec)
-        return features, features[label_key]
-
-    files = sorted(file for pattern in file_patterns for file in fileio.glob(pattern))
-    batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_PARSE_BATCH_SIZE).map(parse)
-    checked = check_labels(batches, label=roles.label, num_classes=len(roles.class_names), split=split)
-    with label_errors_in_words():
-        parts = [features for features, _ in checked.as_numpy_iterator()]
-    if not parts:
-        raise ValueError(f"No rows in {', '.join(file_patterns)}; a split is empty.")
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in sorted(feature_spec)}
-    order = np.lexsort([column[:, 0] for column in rows.values()])
-    rows = {name: column[order] for name, column in rows.items()}
-    labels = rows.pop(label_key)
-    if not roles.weight:
-        return rows, labels
-    weights = rows.pop(transformed_name(roles.weight))[:, 0]
-    if not weights.any():
-        raise ValueError(f"the weight '{roles.weight}' is 0 in every row of the {split} split; no row would count.")
-    return rows, labels, weights / weights.mean()
-
-
-def balance_classes(rows: Rows, num_classes: int) -> Rows:
-    """Returns rows of which every class counts alike, as much as if each had its share of them.
-
-    Args:
-        rows: Of `load_rows`.
-        num_classes: Number of classes.
-    """
-    labels, weights = rows[1][:, 0], rows[2] if len(rows) > 2 else np.ones(len(rows[1]), np.float32)
-    totals = np.bincount(labels, weights, minlength=num_classes)
-    of_class = np.divide(weights.sum() / num_classes, totals, out=np.zeros_like(totals), where=totals > 0)
-    return rows[0], rows[1], (weights * of_class[labels]).astype(np.float32)
 
 
 def create_early_stopping(settings: Mapping[str, Any] | None) -> keras.callbacks.EarlyStopping | None:
