@@ -47,6 +47,12 @@ class SchemaGenConfig(Section):
     )
 
 
+class StatisticsGenConfig(Section):
+    """How statistics are computed."""
+
+    executor: Executor = Field("columnar", description="Computes in memory; or `stock`, on Beam, record by record.")
+
+
 class LabelConfig(Section):
     """What is predicted."""
 
@@ -166,6 +172,7 @@ class PipelineConfig(Section):
     enable_cache: bool = Field(True, description="Reuse the outputs of unchanged components.")
     example_gen: ExampleGenConfig
     schema_gen: SchemaGenConfig
+    statistics_gen: StatisticsGenConfig = StatisticsGenConfig()
     label: LabelConfig
     data_gate: DataGateConfig = Field(DataGateConfig(), validate_default=True)
     transform: TransformConfig = TransformConfig()

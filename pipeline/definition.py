@@ -20,7 +20,7 @@ from components.pusher.component import create_pusher, create_stock_pusher
 from components.run_report import ARTIFACTS
 from components.run_report.component import create_run_report
 from components.schema_gen.component import create_schema_gen
-from components.statistics_gen import create_statistics_gen
+from components.statistics_gen.component import create_statistics_gen
 from components.trainer.component import create_trainer
 from components.trainer.executor import RUN_PARAMETERS
 from components.transform.component import create_transform
@@ -70,7 +70,9 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
     schema_file = config.schema_gen.schema_file
     schema_gen = create_schema_gen(schema_file)
     schema = schema_gen.outputs["schema"]
-    statistics_gen = create_statistics_gen(examples, schema)
+    statistics_gen = create_statistics_gen(
+        examples, schema, executor_name=config.executor_of("StatisticsGen", config.statistics_gen.executor)
+    )
     statistics = statistics_gen.outputs["statistics"]
     example_validator = create_example_validator(statistics, schema)
     data_gate = _create_data_gate(config, parameters, example_validator, statistics, schema)
