@@ -8,7 +8,8 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-BATCH_SIZE = 32_768  # rows: beyond it nothing gets faster, and 200 columns of them take 50 MiB
+BATCH_SIZE = 32_768  # rows; nothing gets faster beyond it
+_MOST_VALUES = 8_388_608  # of a batch: 128 MiB, in twice 8 bytes
 
 
 def read_record_batches(file_patterns: Sequence[str], batch_size: int = BATCH_SIZE) -> Iterator[pa.RecordBatch]:
@@ -33,8 +34,9 @@ def read_features(
     Args:
         file_patterns: Patterns of gzipped TFRecord files.
         schema: Of the batches, as tfx_bsl makes it: lists of float32, int64 or binary.
-        batch_size: Rows of a batch, at most.
+        batch_size: Rows of a batch, at most; of hundreds of features there are fewer.
     """
+    batch_size = max(1, min(batch_size, _MOST_VALUES // max(len(schema), 1)))
     spec = {field.name: tf.io.RaggedFeature(_dtype(field.type), row_splits_dtype=tf.int64) for field in schema}
     parsed = _examples(file_patterns, batch_size).map(lambda examples: tf.io.parse_example(examples, spec))
     for features in parsed.prefetch(1):

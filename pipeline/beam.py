@@ -16,7 +16,7 @@ from pipeline.run_record import BEAM_COMPONENTS, COMPONENTS
 # FnApiRunner by name: Beam 2.77's default DirectRunner first tries to download a Prism binary. The container image is
 # never used locally; without one TFX builds a source distribution of itself for each Beam component
 # (tfx/utils/dependency_utils.py).
-LOCAL_BEAM_ARGS = ("--runner=FnApiRunner", "--sdk_container_image=unused")
+LOCAL_BEAM_ARGS = ("--runner=FnApiRunner", "--sdk_container_image=unused", "--no_pipeline_type_check")
 
 _HOST_AND_PORT = r"[A-Za-z0-9._-]+:[0-9]{1,5}"
 _ON_THIS_MACHINE = r"\[local\]|local(\[.+\])?|([a-z]+://)?(localhost|127\.0\.0\.1):\d+"

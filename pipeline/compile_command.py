@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from components.imports import without_garbage_collection
+from components.imports import quick_imports
 from pipeline.cli_options import config_options, image_override, load_or_exit
 from pipeline.config_errors import ConfigError
 from pipeline.deployment_config import Target
@@ -44,7 +44,7 @@ def compile_command(
     if spec_file and spec_file.suffix == ".json":
         raise click.UsageError(f"--output {spec_file}: is the YAML; a PipelineJob is written beside it as JSON.")
     config = load_or_exit(config_file, image_override(overrides, image))
-    with discarded_stderr(), without_garbage_collection():  # TensorFlow's remarks
+    with discarded_stderr(), quick_imports():  # TensorFlow's remarks
         from pipeline.kubeflow_v2_runner import compile_pipeline
 
     try:

@@ -22,6 +22,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.utils import path_utils
 
 from components.evaluator.verdict_file import load_verdict
+from components.infra_validator.loader_process import start_ahead
 from components.model_manifest import ManifestError, check_companions, make_manifest, read_manifest
 from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
@@ -131,6 +132,8 @@ class LocalRun:
 
     def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
         component = pipeline_node.node_info.id
+        if component == "Trainer":
+            start_ahead()  # InfraValidator's
         if component == "DataGate" or (component == "Pusher" and self._push_is_stale()):  # both look at what is served
             _disable_cache(pipeline_node)
         info = launcher.Launcher(

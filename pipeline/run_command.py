@@ -19,7 +19,7 @@ from components.data_gate import DataRefusedError
 from components.evaluator.verdict import Verdict
 from components.evaluator.verdict_file import load_verdict
 from components.exit_handler import notifier
-from components.imports import without_garbage_collection
+from components.imports import quick_imports
 from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
 from pipeline.gate_lines import print_gate, print_input
@@ -167,7 +167,7 @@ def _attempt(
     run = None
     try:
         terminal.start("loading TensorFlow and TFX")
-        with without_garbage_collection():
+        with quick_imports():
             from pipeline.local_runner import LocalRun
 
         run = LocalRun(config, paths, force_push=options.force_push)

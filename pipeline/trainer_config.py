@@ -56,7 +56,7 @@ class TrainerConfig(Section):
         le=10**6,
         description="Rows per step; null is the largest power of two that makes 40 steps of an epoch, from 16 to 1024.",
     )
-    most_memory_mb: Count = Field(
+    max_memory_mib: Count = Field(
         1024,
         ge=0,
         description="MiB of transformed rows of a split that are held in memory; of more, each epoch reads the files.",

@@ -5,6 +5,7 @@ script, this file answers requests on its standard input, so that a model that c
 """
 
 import base64
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -218,6 +219,8 @@ def _to_array(library: ctypes.CDLL, tensor: ctypes.c_void_p) -> Array:
 def _answer_requests() -> None:
     """Answers one JSON line with another: `{"load": dir}`, then `{"feeds", "fetches", "repeat"}`, until input ends."""
     session: SavedModelSession | None = None
+    with contextlib.suppress(LoaderError):  # which the first request to load repeats
+        _library()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a model prints is no answer
     for line in sys.stdin:

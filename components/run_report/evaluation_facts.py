@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from components.evaluator import CALIBRATION_BINS, CONFUSION_MATRIX, EXAMPLE_COUNT
+from components.evaluator.intervals import wilson
 from components.evaluator.measurement import Measurement, load_measurement
 from components.evaluator.rules import parse_key
 from components.evaluator.scores import calibration_error
@@ -170,10 +170,8 @@ def _calibration(bins: Matrix) -> Iterator[CalibrationBinFacts]:
 
 def _wilson(successes: float, trials: float) -> list[float] | None:
     """Returns Wilson's interval at 95 % of a share of rows."""
-    if not trials:
-        return None
-    interval = stats.binomtest(round(successes), round(trials)).proportion_ci(_CONFIDENCE, method="wilson")
-    return [float(interval.low), float(interval.high)]
+    interval = wilson(round(successes), round(trials), _CONFIDENCE)
+    return list(interval) if interval else None
 
 
 def _finite(number: Any) -> float | None:

@@ -76,7 +76,8 @@ def export_model(
     check_logits(logits)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.track(transform)  # for its lookup tables
+    for table in _tables(transform):
+        archive.track(table)
     names = _argument_names(roles.features)
     labelled_spec = serving_spec | {name: raw_spec[name] for name in (roles.label, roles.weight) if name}
     endpoints = _endpoints(answer, layer_outputs, transform, serving_spec, labelled_spec, names)
@@ -87,6 +88,15 @@ def export_model(
     dtypes = {name: np.dtype(_tensor_type(spec).as_numpy_dtype) for name, spec in serving_spec.items()}
     write_samples(raw_examples, logits, dtypes=dtypes, serving_model_dir=serving_model_dir, model_run_dir=model_run_dir)
     write_description(model, model_run_dir)
+
+
+def _tables(transform: tf.Module) -> list[Any]:
+    """Returns the lookup tables of the transformation.
+
+    Keras would look for them among what Keras 2 saves of a layer, which takes a second to make.
+    """
+    resource = tf.saved_model.experimental.TrackableResource
+    return [each for each in tf.train.TrackableView(transform).descendants() if isinstance(each, resource)]
 
 
 def _endpoints(

@@ -46,7 +46,7 @@ def check_labels(dataset: tf.data.Dataset, *, label: str, num_classes: int, spli
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_class), [tf.strings.join(message)])]):
             return features, tf.identity(labels), *sample_weights
 
-    return dataset.map(check)
+    return dataset.map(tf.autograph.experimental.do_not_convert(check))
 
 
 def _is_class(values: tf.Tensor, num_classes: int) -> tf.Tensor:

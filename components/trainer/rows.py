@@ -20,6 +20,7 @@ _SHUFFLE_BUFFER = 100_000  # rows, where they are read from their files
 _LEAST_STEPS, _BATCH_SIZES = 40, (16, 1024)  # steps of an epoch; smallest and largest batch by default
 Rows = tuple[Any, ...]  # features by name, labels, and weights if there are any
 Features = dict[str, tf.Tensor]
+_traced = tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking takes half a second
 
 
 def default_batch_size(num_rows: int) -> int:
@@ -57,10 +58,10 @@ class Split:
         examples = tf.data.TFRecordDataset(files, compression_type="GZIP")
         if shuffle_seed is not None:
             examples = examples.shuffle(_SHUFFLE_BUFFER, seed=shuffle_seed)
-        batches = examples.batch(batch_size).map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = examples.batch(batch_size).map(_traced(self._parse), num_parallel_calls=tf.data.AUTOTUNE)
         labels = self.roles
         checked = check_labels(batches, label=labels.label, num_classes=len(labels.class_names), split=self.name)
-        return checked.map(lambda features, _: features).prefetch(tf.data.AUTOTUNE)
+        return checked.map(_traced(lambda features, _: features)).prefetch(tf.data.AUTOTUNE)
 
     def _parse(self, examples: tf.Tensor) -> tuple[Features, tf.Tensor]:
         features = tf.io.parse_example(examples, dict(self.spec))
@@ -99,7 +100,7 @@ class Data:
     Args:
         split: The split.
         balanced: Whether every class counts alike.
-        most_bytes: Of transformed rows that are held in memory; of more, each epoch reads the files.
+        max_bytes: Of transformed rows that are held in memory; of more, each epoch reads the files.
 
     Attributes:
         num_rows: Rows of the split.
@@ -109,9 +110,9 @@ class Data:
         ValueError: If the split holds no row, a label that is no class, or only weights that are 0.
     """
 
-    def __init__(self, split: Split, *, balanced: bool = False, most_bytes: float = float("inf")) -> None:
+    def __init__(self, split: Split, *, balanced: bool = False, max_bytes: float = float("inf")) -> None:
         self._split = split
-        columns, totals = _read(split, most_bytes)
+        columns, totals = _read(split, max_bytes)
         self.num_rows = totals.num_rows
         self.in_memory = columns is not None
         has_weights = balanced or split.roles.weight is not None
@@ -132,7 +133,7 @@ class Data:
     def train_batches(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """Returns an epoch's batches, shuffled anew in each."""
         if self._rows is None:
-            return self._split.dataset(batch_size, shuffle_seed=seed).map(self._to_rows)
+            return self._split.dataset(batch_size, shuffle_seed=seed).map(_traced(self._to_rows))
         last = self.num_rows - 1
 
         def shuffled(start: tf.Tensor, epoch_seed: tf.Tensor) -> tf.Tensor:
@@ -142,16 +143,18 @@ class Data:
         # The position of a row is computed, not drawn from a buffer: that took as long as the training.
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True).take(1)
         starts = tf.data.Dataset.range(0, self.num_rows, batch_size)
-        positions = seeds.flat_map(lambda epoch_seed: starts.map(lambda start: shuffled(start, epoch_seed)))
-        return _gather(self._rows, positions)
+        positions = seeds.flat_map(
+            _traced(lambda epoch_seed: starts.map(_traced(lambda start: shuffled(start, epoch_seed))))
+        )
+        return _gather(self._rows, positions.apply(tf.data.experimental.assert_cardinality(len(starts))))
 
     def eval_batches(self) -> tf.data.Dataset:
         """Returns all rows in large batches."""
         if self._rows is None:
-            return self._split.dataset(_EVAL_BATCH_SIZE).map(self._to_rows)
+            return self._split.dataset(_EVAL_BATCH_SIZE).map(_traced(self._to_rows))
         starts = tf.data.Dataset.range(0, self.num_rows, _EVAL_BATCH_SIZE)
-        ends = starts.map(lambda start: tf.minimum(start + _EVAL_BATCH_SIZE, self.num_rows))
-        return _gather(self._rows, tf.data.Dataset.zip(starts, ends).map(tf.range))
+        ends = starts.map(_traced(lambda start: tf.minimum(start + _EVAL_BATCH_SIZE, self.num_rows)))
+        return _gather(self._rows, tf.data.Dataset.zip(starts, ends).map(_traced(tf.range)))
 
     def _to_rows(self, columns: Mapping[str, Any]) -> Rows:
         """Takes label and weight out of the features, arrays or tensors."""
@@ -166,7 +169,7 @@ class Data:
         return features, labels, factors if weights is None else weights * factors
 
 
-def _read(split: Split, most_bytes: float) -> tuple[dict[str, npt.NDArray[Any]] | None, Totals]:
+def _read(split: Split, max_bytes: float) -> tuple[dict[str, npt.NDArray[Any]] | None, Totals]:
     """Returns the columns of a split, sorted, or None if they are too large; and its totals."""
     roles, num_rows, num_bytes = split.roles, 0, 0
     totals = np.zeros(len(roles.class_names))
@@ -178,14 +181,14 @@ def _read(split: Split, most_bytes: float) -> tuple[dict[str, npt.NDArray[Any]] 
             totals += np.bincount(labels, weights, minlength=len(totals))
             num_rows += len(labels)
             num_bytes += sum(column.nbytes for column in part.values())
-            parts = [*parts, part] if num_bytes <= most_bytes else []
+            parts = [*parts, part] if num_bytes <= max_bytes else []
     if not num_rows:
         raise ValueError(f"No rows in {', '.join(split.file_patterns)}; a split is empty.")
     if not totals.any():
         raise ValueError(
             f"the weight '{roles.weight}' is 0 in every row of the {split.name} split; no row would count."
         )
-    if num_bytes > most_bytes:
+    if num_bytes > max_bytes:
         return None, Totals(num_rows, totals)
     columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in sorted(parts[0])}
     order = _order(list(columns.values()))
@@ -210,5 +213,9 @@ def _order(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.intp]:
 
 def _gather(rows: Rows, positions: tf.data.Dataset) -> tf.data.Dataset:
     tensors = tf.nest.map_structure(tf.constant, rows)
-    batches = positions.map(lambda chosen: tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), tensors))
+
+    def gather(chosen: tf.Tensor) -> Rows:
+        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), tensors)
+
+    batches = positions.map(_traced(gather))
     return batches.prefetch(tf.data.AUTOTUNE)

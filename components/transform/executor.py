@@ -36,13 +36,11 @@ class Executor(stock.Executor):
         preprocessing_fn = self._preprocessing_fn(exec_properties, schema_file, graph_dir)
         schema = io_utils.SchemaReader().read(schema_file)
         rows = tf_example_record.TFExampleRecord("", schema=schema)
-        columns = tft.get_analyze_input_columns(preprocessing_fn, rows.TensorAdapter().OriginalTypeSpecs())
-        analyzed = rows.Project(columns)
 
         temp_dir = os.path.join(graph_dir, ".temp")
         with self._make_beam_pipeline() as pipeline, tft_beam.Context(temp_dir, use_deep_copy_optimization=True):
-            batches = pipeline | "Train" >> _Read(_pattern(input_dict, "train"), analyzed.ArrowSchema())
-            transform_fn = (batches, analyzed.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+            batches = pipeline | "Train" >> _Read(_pattern(input_dict, "train"), rows.ArrowSchema())
+            transform_fn = (batches, rows.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
             transform_fn | tft_beam.WriteTransformFn(graph_dir)
             raw_dir = os.path.join(graph_dir, tft.TFTransformOutput.RAW_METADATA_DIR)
             DatasetMetadata(schema) | tft_beam.WriteMetadata(raw_dir, pipeline)

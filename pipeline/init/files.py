@@ -15,9 +15,8 @@ from pipeline.init.hints import is_worth_balancing
 
 SCHEMA_FILE, CONFIG_FILE = "schema.pbtxt", "pipeline.yaml"
 _TEMPLATE = Path(__file__).with_name("pipeline.yaml.j2")
-# Rows of the table, and as how many epochs and rows per step are then enough for a few thousand steps.
 _MOST_STRATIFIED = 5_000  # rows; of more, chance gives every class its share, and no row ever moves
-_TRAINING = ((500, 100, 16), (5_000, 60, 32), (50_000, 30, 128), (500_000, 10, 512), (float("inf"), 5, 1024))
+_EPOCHS = ((500, 100), (5_000, 60), (50_000, 30), (500_000, 10), (float("inf"), 5))  # enough below so many rows
 
 
 def schema_text(decisions: Sequence[Decision], *, source: str) -> str:
@@ -40,7 +39,7 @@ def config_text(
     """Returns the config, with every key and a comment for each section."""
     (label,) = (decision.profile for decision in decisions if decision.role == LABEL)
     counts = label.counts
-    num_epochs, batch_size = next(rest for most, *rest in _TRAINING if label.num_rows < most)
+    num_epochs = next(epochs for most, epochs in _EPOCHS if label.num_rows < most)
     majority = max(counts.values()) / label.num_rows
     has_missing = any(each.role == NUMERIC and each.profile.num_missing for each in decisions)
     environment = jinja2.Environment(
@@ -61,7 +60,6 @@ def config_text(
         stratify=label.num_rows < _MOST_STRATIFIED,
         class_weight="balanced" if is_worth_balancing(label) else None,
         num_epochs=num_epochs,
-        batch_size=batch_size,
         patience=max(3, num_epochs // 5),
     )
 

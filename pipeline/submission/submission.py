@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.imports import without_garbage_collection
+from components.imports import quick_imports
 from pipeline.config import PipelineConfig
 from pipeline.deployment_config import Target
 from pipeline.log_file import discarded_stderr
@@ -66,7 +66,7 @@ def compile_submission(config: PipelineConfig, target: Target, image: str | None
     Raises:
         ConfigError: If the target cannot run what the config describes.
     """
-    with discarded_stderr(), without_garbage_collection():  # TensorFlow's remarks
+    with discarded_stderr(), quick_imports():  # TensorFlow's remarks
         from pipeline.kubeflow_v2_runner import compile_pipeline
 
         compiled = compile_pipeline(config, target=target, image=image)

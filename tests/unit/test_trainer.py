@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from components.trainer.model import build_model
-from components.trainer.module import TrainingTrace, balance_classes, create_early_stopping, load_rows
+from components.trainer.module import TrainingTrace, create_early_stopping
+from components.trainer.rows import Data, Split, default_batch_size
 from schema import FeatureRoles
 
 FEATURES = ["a_xf", "b_xf"]
@@ -71,14 +72,25 @@ def test_label_that_is_no_class_is_an_error():
         model.fit(columns, labels + 6, verbose=0)
 
 
+def split_of(pattern, name="train", spec=SPEC, roles=ROLES, transform=None):
+    return Split(name, [str(pattern)], spec, roles, transform)
+
+
+def batches_of(dataset):
+    """Returns every feature, label (and weight) of a dataset's rows, one array each."""
+    parts = list(dataset.as_numpy_iterator())
+    features = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
+    return features, *(np.concatenate([part[index] for part in parts]) for index in range(1, len(parts[0])))
+
+
 def test_rows_come_in_the_same_order_from_any_order_and_sharding(tmp_path):
     columns, labels = make_rows()
     write_examples(tmp_path / "one-0.gz", columns, labels)
     order = np.random.default_rng(1).permutation(len(labels))
     for shard, part in enumerate(np.array_split(order, 3)):
         write_examples(tmp_path / f"three-{shard}.gz", {n: c[part] for n, c in columns.items()}, labels[part])
-    one, one_labels = load_rows([f"{tmp_path}/one-*"], SPEC, ROLES, split="train")
-    three, three_labels = load_rows([f"{tmp_path}/three-*"], SPEC, ROLES, split="train")
+    one, one_labels = Data(split_of(tmp_path / "one-*")).rows
+    three, three_labels = Data(split_of(tmp_path / "three-*")).rows
     np.testing.assert_array_equal(one_labels, three_labels)
     for name in FEATURES:
         np.testing.assert_array_equal(one[name], three[name])
@@ -88,7 +100,7 @@ def test_rows_come_in_the_same_order_from_any_order_and_sharding(tmp_path):
 def test_split_without_rows_is_named(tmp_path):
     write_examples(tmp_path / "empty.gz", {}, np.zeros((0, 1), np.int64))
     with pytest.raises(ValueError, match=r"No rows in .*empty.gz; a split is empty"):
-        load_rows([f"{tmp_path}/empty.gz"], SPEC, ROLES, split="train")
+        Data(split_of(tmp_path / "empty.gz"))
 
 
 @pytest.mark.parametrize("wrong", [-1, 2])
@@ -97,7 +109,7 @@ def test_label_that_is_no_class_is_refused_as_it_is_read(tmp_path, wrong):
     labels[41] = wrong
     write_examples(tmp_path / "rows.gz", columns, labels)
     with pytest.raises(ValueError, match=f"^the label 'y' is {wrong} in the eval split; it must lie between 0 and 1"):
-        load_rows([f"{tmp_path}/rows.gz"], SPEC, ROLES, split="eval")
+        Data(split_of(tmp_path / "rows.gz", "eval"))
 
 
 def test_trace_keeps_the_figures_of_each_epoch(tmp_path):
@@ -209,7 +221,7 @@ def test_weights_are_read_with_mean_one(tmp_path):
     columns, labels = make_rows(20)
     weights = np.arange(20, dtype=np.float32)[:, np.newaxis]
     write_examples(tmp_path / "rows.gz", columns | {"w_xf": weights}, labels)
-    features, _, read = load_rows([f"{tmp_path}/rows*"], WEIGHTED_SPEC, WEIGHTED, split="train")
+    features, _, read = Data(split_of(tmp_path / "rows*", spec=WEIGHTED_SPEC, roles=WEIGHTED)).rows
     assert set(features) == set(FEATURES)
     np.testing.assert_allclose(read.mean(), 1, rtol=1e-6)
     np.testing.assert_allclose(sorted(read), np.arange(20) / 9.5, rtol=1e-6)
@@ -219,14 +231,93 @@ def test_weights_that_are_all_zero_are_refused(tmp_path):
     columns, labels = make_rows(5)
     write_examples(tmp_path / "rows.gz", columns | {"w_xf": np.zeros((5, 1), np.float32)}, labels)
     with pytest.raises(ValueError, match="the weight 'w' is 0 in every row of the train split; no row would count"):
-        load_rows([f"{tmp_path}/rows*"], WEIGHTED_SPEC, WEIGHTED, split="train")
+        Data(split_of(tmp_path / "rows*", spec=WEIGHTED_SPEC, roles=WEIGHTED))
 
 
-def test_balanced_classes_count_alike():
+def test_balanced_classes_count_alike(tmp_path):
+    columns, _ = make_rows(10)
     labels = np.array([[0]] * 9 + [[1]])
-    _, _, weights = balance_classes(({}, labels), 2)
-    np.testing.assert_allclose([weights[:9].sum(), weights[9]], [5, 5], rtol=1e-6)
-    given = np.linspace(0.5, 1.5, 10).astype(np.float32)
-    _, _, weights = balance_classes(({}, labels, given), 3)
-    np.testing.assert_allclose(weights[:9].sum(), weights[9], rtol=1e-6)
-    np.testing.assert_allclose(weights[1] / weights[0], given[1] / given[0], rtol=1e-6)
+    write_examples(tmp_path / "rows.gz", columns, labels)
+    _, read, weights = Data(split_of(tmp_path / "rows.gz"), balanced=True).rows
+    np.testing.assert_allclose([weights[read[:, 0] == each].sum() for each in (0, 1)], [5, 5], rtol=1e-6)
+
+
+def test_balanced_classes_count_alike_whatever_their_rows_weigh(tmp_path):
+    columns, _ = make_rows(10)
+    labels = np.array([[0]] * 9 + [[1]])
+    given = np.linspace(0.5, 1.5, 10).astype(np.float32)[:, np.newaxis]
+    write_examples(tmp_path / "rows.gz", columns | {"w_xf": given}, labels)
+    data = Data(split_of(tmp_path / "rows.gz", spec=WEIGHTED_SPEC, roles=WEIGHTED), balanced=True)
+    _, read, weights = data.rows
+    np.testing.assert_allclose([weights[read[:, 0] == each].sum() for each in (0, 1)], [5, 5], rtol=1e-6)
+    heaviest = weights[read[:, 0] == 0].max() / weights[read[:, 0] == 0].min()
+    np.testing.assert_allclose(heaviest, given[8, 0] / given[0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("max_bytes", [float("inf"), 0], ids=["in memory", "from files"])
+def test_every_epoch_has_every_row_once_and_in_another_order(tmp_path, max_bytes, weighted):
+    columns, labels = make_rows(101)
+    columns |= {"w_xf": np.linspace(1, 3, 101, dtype=np.float32)[:, np.newaxis]} if weighted else {}
+    write_examples(tmp_path / "rows.gz", columns, labels)
+    spec, roles = (WEIGHTED_SPEC, WEIGHTED) if weighted else (SPEC, ROLES)
+    keras.utils.set_random_seed(5)
+    data = Data(split_of(tmp_path / "rows.gz", spec=spec, roles=roles), max_bytes=max_bytes)
+    assert (data.num_rows, data.in_memory) == (101, max_bytes > 0)
+    dataset = data.train_batches(16, seed=5)
+    assert [len(part[1]) for part in dataset] == [16] * 6 + [5]
+    first, second = batches_of(dataset), batches_of(dataset)
+    assert not np.array_equal(first[0]["a_xf"], second[0]["a_xf"])
+    assert not np.array_equal(first[0]["a_xf"], np.sort(first[0]["a_xf"], axis=0))
+    for epoch in (first, second, batches_of(data.eval_batches())):
+        features, read, *weights = epoch
+        order, expected = np.argsort(features["a_xf"][:, 0]), np.argsort(columns["a_xf"][:, 0])
+        np.testing.assert_array_equal(features["b_xf"][order], columns["b_xf"][expected])
+        np.testing.assert_array_equal(read[order], labels[expected])
+        if weighted:
+            np.testing.assert_allclose(weights[0][order], columns["w_xf"][expected, 0] / 2, rtol=1e-5)
+    keras.utils.set_random_seed(5)  # TensorFlow's own is part of every seed
+    again = Data(split_of(tmp_path / "rows.gz", spec=spec, roles=roles), max_bytes=max_bytes)
+    again = again.train_batches(16, seed=5)
+    assert len(list(again)) == 7
+    again = batches_of(again)
+    np.testing.assert_array_equal(again[0]["a_xf"], first[0]["a_xf"])
+
+
+def test_rows_are_transformed_as_they_are_read(tmp_path):
+    columns, labels = make_rows(20)
+    raw = {name.removesuffix("_xf"): column for name, column in columns.items()}
+    write_examples(tmp_path / "rows.gz", raw, labels)
+    spec = {"a": SPEC["a_xf"], "b": SPEC["b_xf"], "y_xf": SPEC["y_xf"]}
+
+    def transform(features):
+        return {"a_xf": features["a"] * 2, "b_xf": features["b"], "y_xf": features["y_xf"]}
+
+    features, read = Data(split_of(tmp_path / "rows.gz", spec=spec, transform=transform)).rows
+    np.testing.assert_array_equal(np.sort(features["a_xf"], 0), np.sort(columns["a_xf"] * 2, 0))
+    assert read.sum() == labels.sum()
+
+
+def test_rows_that_tie_in_one_column_are_ordered_by_the_others(tmp_path):
+    labels = np.zeros((6, 1), np.int64)
+    columns = {"a_xf": np.array([[3], [1], [2], [9], [1], [0]], np.float32), "b_xf": np.ones((6, 1), np.float32)}
+    write_examples(tmp_path / "rows.gz", columns, labels)
+    features, _ = Data(split_of(tmp_path / "rows.gz")).rows
+    assert features["a_xf"][:, 0].tolist() == [0, 1, 1, 2, 3, 9]
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "batch_size"), [(1, 16), (678, 16), (1280, 32), (10_000, 128), (66_608, 1024), (10**8, 1024)]
+)
+def test_batches_grow_with_the_rows(num_rows, batch_size):
+    assert default_batch_size(num_rows) == batch_size
+
+
+def test_steps_at_a_time_change_no_result():
+    columns, labels = make_rows(120)
+    losses = []
+    for steps in (1, 7):
+        keras.utils.set_random_seed(3)
+        model = build_model(FEATURES, 2, hidden_units=[4], steps_per_execution=steps)
+        losses.append(model.fit(columns, labels, batch_size=8, epochs=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
