@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tfx.dsl.io import fileio
@@ -55,8 +56,8 @@ def _dtype(list_type: pa.DataType) -> tf.DType:
 
 def _column(values: tf.RaggedTensor, list_type: Any) -> pa.Array:
     splits = values.row_splits.numpy()
-    is_missing = splits[1:] == splits[:-1]
-    offsets = pa.array(splits, mask=[*is_missing, False]) if is_missing.any() else pa.array(splits)
+    is_missing = np.append(splits[1:] == splits[:-1], False)
+    offsets = pa.array(splits, mask=is_missing) if is_missing.any() else pa.array(splits)
     make = pa.LargeListArray if pa.types.is_large_list(list_type) else pa.ListArray
     if make is pa.ListArray:
         offsets = offsets.cast(pa.int32())

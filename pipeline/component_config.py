@@ -1,4 +1,4 @@
-"""The sections of the config of components that take few settings. Runs at compile time; imports no TensorFlow or TFX."""
+"""The sections of the config of components that take few settings. Imports neither TensorFlow nor TFX; compile time."""
 
 from pathlib import Path
 from typing import Annotated, Literal

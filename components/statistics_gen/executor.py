@@ -42,7 +42,7 @@ class Executor(stock.Executor):
         statistics.span = examples.span
         link = stats_utils.generate_stats_dashboard_link(statistics)
         statistics.set_string_custom_property(stock.STATS_DASHBOARD_LINK, link)
-        rates = json.dumps(dict.fromkeys(splits, 1.0))
+        rates = json.dumps(dict.fromkeys(splits, 1.0), sort_keys=True)
         statistics.set_json_value_custom_property(stock.SAMPLE_RATE_BY_SPLIT_PROPERTY_NAME, rates)
 
         schema_dir = artifact_utils.get_single_uri(input_dict[standard_component_specs.SCHEMA_KEY])

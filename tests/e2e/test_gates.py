@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics.metric_types import MetricKey
+from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer import load_and_deserialize_metrics
 from tfx.components.evaluator import executor as stock_evaluator
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
@@ -398,6 +402,26 @@ def test_stock_evaluator_decides_alike(gate, tmp_path, thresholds, blessed):
     )
     assert (tmp_path / "blessing" / "BLESSED").exists() == blessed
     assert Path(ours["Evaluator"]["blessing"], "BLESSED").exists() == blessed
+    of_ours, of_stock = (
+        metrics_in(str(folder)) for folder in (ours["Evaluator"]["evaluation"], tmp_path / "evaluation")
+    )
+    assert of_ours.keys() == of_stock.keys()  # of every model, slice, class and change
+    for key, values in of_stock.items():
+        tolerance = 1e-3 if "auc" in key[1] else 1e-6  # TFMA sorts probabilities into 10000 bins
+        np.testing.assert_allclose(of_ours[key], values, atol=tolerance, err_msg=str(key))
+    folders = (ours["Evaluator"]["evaluation"], str(tmp_path / "evaluation"))
+    assert [tfma.load_validation_result(folder).validation_ok for folder in folders] == [blessed, blessed]
+
+
+def metrics_in(evaluation_dir):
+    """Returns the numbers of every metric of every slice, by TFMA's keys as text."""
+    found = {}
+    for each in load_and_deserialize_metrics(f"{evaluation_dir}/metrics", "tfrecord"):
+        for metric in each.metric_keys_and_values:
+            array = metric.value.array_value.float64_values
+            key = str(each.slice_key), str(MetricKey.from_proto(metric.key))
+            found[key] = np.array(array or [metric.value.double_value.value])
+    return found
 
 
 def _section(module):
