@@ -5,7 +5,7 @@ import tensorflow_transform as tft
 from tensorflow import keras
 from tfx_bsl.public import tfxio
 
-BATCH_SIZE = 16
+BATCH_SIZE = 32
 NUM_EPOCHS = 5
 LABEL = "gate_action"
 
