@@ -1,5 +1,6 @@
 """The typed config of a pipeline. Runs at compile time; imports neither TensorFlow nor TFX."""
 
+import filecmp
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -180,7 +181,9 @@ class PipelineConfig(Section):
     def materialize(self) -> bool:
         """Whether Transform writes the transformed rows."""
         setting = self.transform.materialize
-        return self.trainer.module_file != TrainerConfig().module_file if setting == "auto" else setting
+        if setting != "auto":
+            return setting
+        return not filecmp.cmp(self.trainer.module_file, TrainerConfig().module_file, shallow=False)
 
     def executor_of(self, component: str, wanted: Executor) -> Executor:
         """Returns the executor of a Beam component: TFX's own wherever its work is spread over machines."""

@@ -14,7 +14,7 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
 from tfx import types
 from tfx.components.transform import executor as stock
-from tfx.components.transform import labels
+from tfx.components.transform import executor_utils, labels
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 from tfx_bsl.tfxio import tf_example_record
@@ -42,6 +42,15 @@ class Executor(stock.Executor):
             batches = pipeline | "Train" >> _Read(_pattern(input_dict, "train"), rows.ArrowSchema())
             transform_fn = (batches, rows.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
             transform_fn | tft_beam.WriteTransformFn(graph_dir)
+            for split, path in _materialized(input_dict, output_dict):
+                batches = pipeline | f"Read[{split}]" >> _Read(_pattern(input_dict, split), rows.ArrowSchema())
+                data = (batches, rows.TensorAdapterConfig())
+                to_batches = tft_beam.TransformDataset(output_record_batches=True)
+                transformed, _ = (data, transform_fn) | f"Transform[{split}]" >> to_batches
+                write = stock.TransformProcessor._EncodeAndWrite(
+                    schema=transform_fn[1].schema, file_format=labels.FORMAT_TFRECORD, output_path=path
+                )
+                transformed | f"Write[{split}]" >> write
             raw_dir = os.path.join(graph_dir, tft.TFTransformOutput.RAW_METADATA_DIR)
             DatasetMetadata(schema) | tft_beam.WriteMetadata(raw_dir, pipeline)
         io_utils.delete_dir(temp_dir)
@@ -68,6 +77,15 @@ class _Read(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[pa.RecordBatch]:
         read = beam.FlatMap(lambda pattern, schema: read_features([pattern], schema), self._schema)
         return pipeline | beam.Create([self._pattern]) | read.with_output_types(pa.RecordBatch)
+
+
+def _materialized(input_dict: Artifacts, output_dict: Artifacts) -> list[tuple[str, str]]:
+    """Returns every split that is to be written transformed, with the prefix of its files; none if none is."""
+    transformed = output_dict.get(standard_component_specs.TRANSFORMED_EXAMPLES_KEY, [])
+    (examples,) = input_dict[standard_component_specs.EXAMPLES_KEY]
+    splits = artifact_utils.decode_split_names(examples.split_names) if transformed else []
+    executor_utils.SetSplitNames(splits, transformed)
+    return list(zip(splits, executor_utils.GetSplitPaths(transformed), strict=True))
 
 
 def _pattern(input_dict: Artifacts, split: str) -> str:

@@ -180,10 +180,7 @@ def test_batches_of_many_features_have_fewer_rows(tmp_path, monkeypatch):
     assert [batch.num_rows for batch in read_features([f"{tmp_path}/a.gz"], schema)] == [3, 3, 2]
 
 
-def test_graph_transforms_as_that_of_the_stock_component(examples, tmp_path):
-    inputs = examples()
-    schema_file = str(tmp_path / "schema" / "schema.pbtxt")
-    schema = load_schema(schema_file)
+def transform_properties(schema):
     roles = feature_roles(schema, "y", None)
     config = {
         "roles": dataclasses.asdict(roles),
@@ -192,12 +189,17 @@ def test_graph_transforms_as_that_of_the_stock_component(examples, tmp_path):
         "missing_indicator": True,
         "min_frequency": 1,
     }
-    properties = {
+    return {
         "module_file": preprocessing.__file__,
         "custom_config": json.dumps(config),
         "disable_statistics": 1,
         "force_tf_compat_v1": 0,
     }
+
+
+def test_graph_transforms_as_that_of_the_stock_component(examples, tmp_path):
+    inputs = examples()
+    properties = transform_properties(load_schema(str(tmp_path / "schema" / "schema.pbtxt")))
     (file,) = (tmp_path / "examples-0" / "Split-eval").iterdir()
     rows = list(tf.data.TFRecordDataset(str(file), compression_type="GZIP").as_numpy_iterator())
     found = {}
@@ -212,3 +214,24 @@ def test_graph_transforms_as_that_of_the_stock_component(examples, tmp_path):
     assert found["ours"].keys() == found["stock"].keys()
     for name, values in found["stock"].items():
         np.testing.assert_array_equal(found["ours"][name].numpy(), values.numpy())
+
+
+def test_rows_are_materialized_as_by_the_stock_component(examples, tmp_path):
+    inputs = examples(50)
+    schema = load_schema(str(tmp_path / "schema" / "schema.pbtxt"))
+    kinds = {
+        "transform_graph": standard_artifacts.TransformGraph,
+        "transformed_examples": standard_artifacts.Examples,
+    }
+    found = {}
+    for name, executor in (("ours", ColumnarTransform), ("stock", StockTransform)):
+        made = run(executor, tmp_path / name, inputs, kinds, transform_properties(schema))["transformed_examples"]
+        assert sorted(json.loads(made.split_names)) == sorted(SPLITS)
+        found[name] = {}
+        for split in SPLITS:
+            files = [str(file) for file in (tmp_path / name / "transformed_examples" / f"Split-{split}").iterdir()]
+            records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+            rows = [tf.train.Example.FromString(record).features.feature for record in records]
+            found[name][split] = sorted(str(sorted((key, str(row[key])) for key in row)) for row in rows)
+    assert len(found["ours"]["train"]) + len(found["ours"]["eval"]) == 50
+    assert found["ours"] == found["stock"]
