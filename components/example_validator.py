@@ -1,7 +1,7 @@
 """ExampleValidator in the DAG. Runs at compile time."""
 
 from tfx import types
-from tfx.components.example_validator.component import ExampleValidator
+from tfx.components import ExampleValidator
 
 
 def create_example_validator(statistics: types.BaseChannel, schema: types.BaseChannel) -> ExampleValidator:

@@ -18,11 +18,13 @@ ON_DEMAND = (
     "googleapiclient.discovery",
     "keras.visualization",
     "keras.src.visualization",  # matplotlib.pyplot
+    "keras_tuner",
+    "keras_tuner.src",
     "keras.wrappers",  # scikit-learn
     "nltk",
     "nltk.stem",
     "scipy.stats",
-    "tfx.components",  # every component there is; those that are needed are imported by their own modules
+    "tfx.components.infra_validator.model_server_runners.kubernetes_runner",
     "tqdm.notebook",
 )
 _PASSIVE = frozenset((  # what the import system looks at, and Beam, which goes through every module there is

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
+from tfx.components import CsvExampleGen
 from tfx.components.example_gen.component import FileBasedExampleGen
-from tfx.components.example_gen.csv_example_gen.component import CsvExampleGen
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import example_gen_pb2

@@ -1,6 +1,7 @@
 """InfraValidator in the DAG. Runs at compile time."""
 
 from tfx import types
+from tfx.components import InfraValidator as StockInfraValidator
 from tfx.dsl.components.base import base_component
 from tfx.proto import infra_validator_pb2
 
@@ -33,7 +34,7 @@ def create_infra_validator(
 
 def create_stock_infra_validator(
     model: types.BaseChannel, examples: types.BaseChannel, *, image_tag: str
-) -> base_component.BaseComponent:
+) -> StockInfraValidator:
     """Creates TFX's own InfraValidator, which starts TF Serving in Docker and asks it for one prediction.
 
     Args:
@@ -41,9 +42,6 @@ def create_stock_infra_validator(
         examples: Raw Examples.
         image_tag: Tag of the image `tensorflow/serving`.
     """
-    # Clients of Docker and Kubernetes come with it.
-    from tfx.components.infra_validator.component import InfraValidator as StockInfraValidator
-
     return StockInfraValidator(
         model=model,
         examples=examples,

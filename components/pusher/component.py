@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
-from tfx.components.pusher.component import Pusher as StockPusher
+from tfx.components import Pusher as StockPusher
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import pusher_pb2

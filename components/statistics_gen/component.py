@@ -1,7 +1,7 @@
 """StatisticsGen in the DAG. Runs at compile time."""
 
 from tfx import types
-from tfx.components.statistics_gen.component import StatisticsGen as StockStatisticsGen
+from tfx.components import StatisticsGen as StockStatisticsGen
 from tfx.dsl.components.base import executor_spec
 
 from components.statistics_gen import executor
