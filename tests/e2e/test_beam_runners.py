@@ -97,7 +97,12 @@ def statistics_on(examples, schema, tmp_path):
 
 
 def read_statistics(folder):
-    return {split: tfdv.load_stats_binary(f"{folder}/Split-{split}/FeatureStats.pb") for split in SPLITS}
+    """Returns the rows and the statistics of each feature, whose order is any, of each split."""
+    found = {}
+    for split in SPLITS:
+        (dataset,) = tfdv.load_stats_binary(f"{folder}/Split-{split}/FeatureStats.pb").datasets
+        found[split] = dataset.num_examples, {each.path.step[0]: each for each in dataset.features}
+    return found
 
 
 def statistics_of(result):

@@ -218,7 +218,7 @@ def test_custom_job_trains_the_model(vertex, compiled, reference, tmp_path):
     outputs = {run["component"]: run["outputs"] for run in reference.record["components"]}
     types = compiled["components"]["Trainer"]
     sources = {
-        "examples": outputs["Transform"]["transformed_examples"],
+        "examples": outputs["ExampleGen"]["examples"],
         "raw_examples": outputs["ExampleGen"]["examples"],
         "schema": outputs["SchemaGen"]["schema"],
         "transform_graph": outputs["Transform"]["transform_graph"],

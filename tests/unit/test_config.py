@@ -506,3 +506,25 @@ def test_splits_follow_from_what_decides(reference_config_file, override, splits
     settings = config.example_gen_settings()
     assert settings.splits == splits
     assert type(settings).from_json(settings.to_json()) == settings
+
+
+def test_rows_are_materialized_for_a_module_file_of_ones_own(reference_config_file, tmp_path):
+    ours = Path(config.PipelineConfig.model_fields["trainer"].default.module_file)
+    copy, changed = tmp_path / "copy.py", tmp_path / "changed.py"
+    copy.write_bytes(ours.read_bytes())
+    changed.write_bytes(ours.read_bytes() + b"# mine\n")
+
+    def materialize(module_file, setting="auto"):
+        overrides = [f"trainer.module_file={module_file}", f"transform.materialize={setting}"]
+        return load_config(reference_config_file, overrides).materialize
+
+    assert [materialize(file) for file in (ours, copy, changed)] == [False, False, True]
+    assert [materialize(ours, "true"), materialize(changed, "false")] == [True, False]
+
+
+def test_runner_on_other_machines_gets_the_stock_component(reference_config_file):
+    flink = "beam={runner: flink, flink: {job_endpoint: 'localhost:8099', environment_type: LOOPBACK}}"
+    local, spread = (load_config(reference_config_file, overrides) for overrides in ([], [flink]))
+    assert local.executor_of("Transform", "columnar") == "columnar"
+    assert local.executor_of("Transform", "stock") == "stock"
+    assert spread.executor_of("Transform", "columnar") == "stock"

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components.infra_validator import loader_process
 from components.infra_validator.checks import Candidate
 from components.infra_validator.graph_scan import forbidden_operations
 from components.infra_validator.loader import LoaderError, SavedModelSession
-from components.infra_validator.loader_process import LoaderDiedError, LoaderProcess
+from components.infra_validator.loader_process import LoaderDiedError, LoaderProcess, start_ahead
 from components.infra_validator.report import largest_difference
 from components.infra_validator.signatures import load_meta_graph, signatures_of
 from components.model_manifest import make_manifest, read_manifest, write_manifest
@@ -326,3 +327,24 @@ def test_request_json_holds_real_rows(export):
         request = json.load(file)
     assert request["signature_name"] == "serving_features"
     assert [sorted(row) for row in request["instances"]] == [["a", "b"]] * 3
+
+
+def test_process_that_was_started_ahead_is_taken(export):
+    start_ahead()
+    (ahead,) = loader_process._ahead
+    start_ahead()
+    assert loader_process._ahead == [ahead]
+    with LoaderProcess(60) as process:
+        assert process._process is ahead
+        process.load(export()[0])
+    assert not loader_process._ahead
+    assert ahead.poll() is not None
+
+
+def test_process_that_died_ahead_is_not_taken(export):
+    start_ahead()
+    (ahead,) = loader_process._ahead
+    ahead.kill()
+    ahead.wait()
+    with LoaderProcess(60) as process:
+        process.load(export()[0])
