@@ -108,7 +108,9 @@ def _write_rows(file, num_rows, seed):
     decimals = [int(digits) for *_, digits in SENSORS.values()]
     columns = [column.round(digits) for column, digits in zip(readings.T, decimals, strict=True)]
     table = pa.table([*columns, actions], names=[*SENSORS, LABEL])
-    pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="none"))
+    with file.open("wb") as stream:  # stock takes the quotes of a header that pyarrow writes for part of the names
+        stream.write(f"{','.join(table.column_names)}\n".encode())
+        pyarrow.csv.write_csv(table, stream, pyarrow.csv.WriteOptions(include_header=False))
 
 
 def _stock_command(folder, output_dir):
