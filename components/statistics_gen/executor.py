@@ -11,29 +11,43 @@ from typing import Any
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_data_validation.statistics.generators.top_k_uniques_sketch_stats_generator import (
+    TopKUniquesSketchStatsGenerator,
+)
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx import types
 from tfx.components.statistics_gen import executor as stock
+from tfx.components.util import examples_utils
 from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, stats_utils
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.example_gen.input_report import REPORT_FILE
 from components.record_batches import read_features, read_record_batches
+from components.statistics_gen.value_counts import ValueCountsGenerator
 
+_JSON_OPTIONS = (
+    standard_component_specs.STATS_OPTIONS_JSON_KEY,
+    standard_component_specs.EXCLUDE_SPLITS_KEY,
+    standard_component_specs.SAMPLE_RATE_BY_SPLIT_KEY,
+)
 Artifacts = dict[str, list[types.Artifact]]
 
 
 class Executor(stock.Executor):
-    """Writes what TFX's StatisticsGen writes.
+    """Writes what TFX's StatisticsGen writes; what it is asked for beyond our pipeline's needs, TFX's computes.
 
-    Of a category with more than 16384 values, TensorFlow Data Validation's sketches count the distinct ones and the
-    most frequent ones approximately, in bounded memory (Misra-Gries; k minimum values).
+    Of a category with too many values to hold, the distinct ones and the most frequent ones are counted approximately:
+    `ValueCountsGenerator`.
     """
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Computes the statistics of every split."""
+        if needs_stock(input_dict, exec_properties):
+            super().Do(input_dict, output_dict, exec_properties)
+            return
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         statistics = artifact_utils.get_single_instance(output_dict[standard_component_specs.STATISTICS_KEY])
@@ -56,6 +70,19 @@ class Executor(stock.Executor):
             fileio.makedirs(folder)
             with fileio.open(os.path.join(folder, stock.DEFAULT_FILE_NAME), "wb") as file:
                 file.write(found.SerializeToString())
+
+
+def needs_stock(input_dict: Artifacts, exec_properties: dict[str, Any]) -> bool:
+    """Says whether there is no schema, an option of TFX's StatisticsGen is set, or the examples are other files."""
+    examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
+    return (
+        not input_dict.get(standard_component_specs.SCHEMA_KEY)
+        or any(json.loads(exec_properties.get(option) or "null") for option in _JSON_OPTIONS)
+        or bool(exec_properties.get(standard_component_specs.SHARDED_STATS_OUTPUT_KEY))
+        or examples.has_custom_property(examples_utils.CUSTOM_SPLIT_PATTERN_PROPERTY_NAME)
+        or examples_utils.get_payload_format(examples) != example_gen_pb2.FORMAT_TF_EXAMPLE
+        or examples_utils.get_file_format(examples) != "tfrecords_gzip"
+    )
 
 
 def compute_statistics(
@@ -91,8 +118,9 @@ def _with_a_value(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]
 def _compute(
     batches: Iterable[pa.RecordBatch], schema: schema_pb2.Schema
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    options = tfdv.StatsOptions(schema=schema)
-    generators = stats_impl.get_generators(options, in_memory=True)
+    found = stats_impl.get_generators(tfdv.StatsOptions(schema=schema), in_memory=True)
+    generators = [each for each in found if not isinstance(each, TopKUniquesSketchStatsGenerator)]
+    generators.append(ValueCountsGenerator(schema))
     accumulators = [generator.create_accumulator() for generator in generators]
     is_empty = True
     for batch in batches:
