@@ -13,7 +13,6 @@ from components.model_manifest import open_file
 from components.run_report import FACTS_FILE, PAGE_FILE
 from components.run_report.collect import collect_facts
 from components.run_report.facts import facts_text
-from components.run_report.page import render_page
 
 
 @component
@@ -33,6 +32,8 @@ def RunReport(
     findings: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
 ) -> None:
     """Writes `facts.json` and `index.html` of `report`; if it cannot, that is logged, and no reason to fail a run."""
+    from components.run_report.page import render_page  # and matplotlib, which compiling needs not
+
     artifacts: dict[str, Any] = {
         "examples": examples,
         "schema": schema,

@@ -1,9 +1,14 @@
 """Modules that are imported on demand, small ones made here and those of a run."""
 
+import gc
+import importlib
 import json
+import pickle
+import pkgutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -11,21 +16,35 @@ import pytest
 from components import imports
 from components.imports import quick_imports
 
+ABSENT = [
+    "google.cloud.aiplatform", "google.cloud.bigquery.client", "google.cloud.dataflow_v1beta3", "IPython.terminal",
+    "ipywidgets", "jedi", "kubernetes", "matplotlib", "nltk.corpus", "prompt_toolkit", "scipy.linalg._basic",
+    "scipy.ndimage._filters", "sklearn",
+]  # fmt: skip
 USE_ALL_OF_IT = """
-import json, sys
+import json, pkgutil, sys
 from components.imports import ON_DEMAND, quick_imports
 with quick_imports():
     import pipeline.local_runner
 asleep = [name for name in ON_DEMAND if type(sys.modules.get(name)).__name__ == "_Module"]
-absent = [name for name in ("google.cloud.aiplatform", "kubernetes", "sklearn", "matplotlib.pyplot")
-          if name not in sys.modules]
+absent = [name for name in sys.argv[1:] if name not in sys.modules]
+
+from apache_beam.internal import pickler
+from google.cloud import bigquery, dataflow
+
+tokens = lambda text: nltk.wordpunct_tokenize(text)
+import nltk
+pickled = pickler.dumps(tokens)
+slept = type(nltk).__name__ == "_Module"
 
 import keras
 import keras_tuner
+import keras_tuner.src.utils
 import matplotlib.pyplot
-import nltk
 import numpy as np
-import scipy.stats
+import scipy.linalg, scipy.ndimage, scipy.stats
+import tensorflow_model_analysis as tfma
+import tf_keras
 from rouge_score import rouge_scorer
 from sklearn.linear_model import LogisticRegression
 from tensorflow_model_analysis.metrics.rouge import Rouge
@@ -34,6 +53,14 @@ from tfx.components import StatisticsGen, Tuner
 
 rows, labels = np.eye(4), np.array([0, 0, 1, 1])
 done = {
+    "pickled": [slept, pickler.loads(pickled)("a gate")],
+    "bigquery": bigquery.SchemaField("rows", "INTEGER").to_api_repr()["type"],
+    "dataflow": dataflow.JobState.JOB_STATE_DONE.name,
+    "image": tf_keras.preprocessing.image.apply_affine_transform(rows[..., None], theta=90).shape,
+    "linalg": float(scipy.linalg.det(rows)),
+    "ndimage": float(scipy.ndimage.maximum(rows)),
+    "list": keras_tuner.src.utils.to_list(1),
+    "widget": [tfma.view.render_plot.__name__, tfma.notebook.visualization.SlicingMetricsViewer.__mro__[1].__name__],
     "nltk": nltk.edit_distance("abc", "abd"),
     "scipy": round(float(scipy.stats.norm.cdf(0)), 3),
     "sklearn": LogisticRegression().fit(rows, labels).predict(rows).tolist(),
@@ -44,25 +71,46 @@ done = {
     "lines": len(matplotlib.pyplot.plot([0, 1])),
     "components": [tfx.components.Transform.__name__, Tuner.__name__, StatisticsGen.__name__],
 }
-print(json.dumps({"asleep": asleep, "absent": absent, "done": done}))
+shadowed = []
+for name in ON_DEMAND:
+    _ = sys.modules[name].__doc__
+    found = vars(sys.modules[name])
+    for part in pkgutil.iter_modules(found.get("__path__") or []):
+        full_name = f"{name}.{part.name}"
+        if isinstance(found.get(part.name), type(sys)) and found[part.name] is not sys.modules.get(full_name):
+            shadowed.append(full_name)
+print(json.dumps({"asleep": asleep, "absent": absent, "done": done, "shadowed": shadowed}))
 """
 
 
 @pytest.fixture(scope="module")
 def used():
-    script = [sys.executable, "-c", USE_ALL_OF_IT]
+    script = [sys.executable, "-c", USE_ALL_OF_IT, *ABSENT]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_run_starts_without_what_it_does_not_touch(used):
-    assert {"keras.wrappers", "nltk", "scipy.stats"} <= set(used["asleep"])
-    assert used["absent"] == ["google.cloud.aiplatform", "kubernetes", "sklearn", "matplotlib.pyplot"]
+    assert set(imports.ON_DEMAND) - set(used["asleep"]) <= {"googleapiclient.discovery", "tqdm.notebook"}
+    assert used["absent"] == ABSENT
+
+
+def test_modules_of_packages_are_what_the_packages_call_so(used):
+    # By star imports nltk.metrics is nltk.translate.metrics and nltk.util is nltk.stem.util, once nltk is executed.
+    assert used["shadowed"] == ["nltk.metrics", "nltk.util"]
 
 
 def test_what_was_left_out_works_when_it_is_used(used):
     assert used["done"] == {
+        "pickled": [True, ["a", "gate"]],
+        "bigquery": "INTEGER",
+        "dataflow": "JOB_STATE_DONE",
+        "image": [4, 4, 1],
+        "linalg": 1.0,
+        "ndimage": 1.0,
+        "list": [1],
+        "widget": ["render_plot", "DOMWidget"],
         "nltk": 1,
         "scipy": 0.5,
         "sklearn": [0, 0, 1, 1],
@@ -166,3 +214,48 @@ def test_later_imports_are_as_ever(package, tmp_path):
     import demanded.late
 
     assert type(demanded.late) is ModuleType
+
+
+def test_what_is_set_before_its_first_use_stays(package, executions):
+    module = package(__init__=COUNTED)
+    module.value = 8
+    assert (module.value, executions()) == (8, 1)
+
+
+def test_it_is_pickled_by_name_and_stays_asleep(package, executions):
+    module = package(__init__=COUNTED)
+    assert pickle.loads(pickle.dumps(module)) is module
+    assert executions() == 0
+
+
+def test_its_data_is_found_before_its_first_use(package, executions):
+    package(__init__=COUNTED)
+    assert pkgutil.get_data("demanded", "__init__.py") == COUNTED.encode()
+    assert executions() == 0
+
+
+def test_threads_whose_modules_import_each_other_do_not_wait_forever(package, monkeypatch):
+    import builtins
+
+    monkeypatch.setattr(builtins, "both", threading.Barrier(2), raising=False)
+    together = "import builtins\nbuiltins.both.wait(30)\n"
+    package(__init__=f"{together}import demanded.late\nvalue = 1\n")
+    folder = Path(sys.modules["demanded"].__path__[0])
+    (folder / "late.py").write_text(f"{together}import demanded\nfound = getattr(demanded, 'value', None)\n")
+    threads = [
+        threading.Thread(target=getattr, args=(sys.modules["demanded"], "value"), daemon=True),
+        threading.Thread(target=importlib.import_module, args=("demanded.late",), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert sys.modules["demanded"].value == 1
+
+
+def test_imports_within_such_imports_leave_the_collector_off(package):
+    with quick_imports():
+        package()
+        assert not gc.isenabled()
+    assert gc.isenabled()
