@@ -1,13 +1,14 @@
 """Imports thousands of modules sooner, and hundreds not at all. Runs wherever TFX is first needed."""
 
 import contextlib
+import dis
 import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Iterator, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType, ModuleType
 from typing import Any
 
 # What TFX, Keras and Beam import for notebooks, clouds, scores of texts and images: 1.5 s. Each saves 30 ms or more.
@@ -37,6 +38,8 @@ _PASSIVE = frozenset((  # what the import system looks at, and Beam, which goes 
     "__reduce_ex__", "__spec__",
 ))  # fmt: skip
 _MODULE_LOCK = vars(importlib)["_bootstrap"]._ModuleLockManager  # which finds a deadlock among imports
+_FROM_LIST = vars(importlib)["_bootstrap"]._handle_fromlist.__code__
+_IMPORT_FROM = dis.opmap["IMPORT_FROM"]
 _DEADLOCK_ERROR: type[RuntimeError] = vars(importlib)["_bootstrap"]._DeadlockError
 _get = ModuleType.__getattribute__
 
@@ -67,8 +70,8 @@ class _Module(ModuleType):
         if name not in _PASSIVE:
             loader = _get(self, "__loader__")
             if isinstance(loader, _Loader):
-                if not loader.has_begun and (submodule := _submodule(self, name)) is not None:
-                    return submodule
+                if not loader.has_begun and (answer := _known(self, name, sys._getframe(1))) is not None:
+                    return answer
                 loader.execute(self)
         return _get(self, name)
 
@@ -82,12 +85,29 @@ class _Module(ModuleType):
         return importlib.import_module, (self.__name__,)
 
 
-def _submodule(module: ModuleType, name: str) -> ModuleType | None:
-    """Returns a module of a package, for which the package itself need not be executed; None if it has no such."""
-    path = _get(module, "__dict__").get("__path__")
-    if path is None or name.startswith("_") or not importlib.machinery.PathFinder.find_spec(name, path):
+def _known(module: ModuleType, name: str, frame: FrameType) -> Any:
+    """Returns what a module need not be executed for, asked from a frame; None if there is no such."""
+    if _get(module, "__name__") == "IPython" and name in _OF_IPYTHON:
+        return _OF_IPYTHON[name]()
+    code = frame.f_code
+    if code is _FROM_LIST or code.co_code[frame.f_lasti] == _IMPORT_FROM:  # from package import module
+        path = _get(module, "__dict__").get("__path__")
+        if path is not None and name[0] != "_" and importlib.machinery.PathFinder.find_spec(name, path):
+            return importlib.import_module(f"{_get(module, '__name__')}.{name}")
+    return None
+
+
+def _running_shell() -> Any:
+    """Returns what IPython's own does, which imports all of IPython to find that no shell runs."""
+    if "IPython.core.interactiveshell" not in sys.modules:
         return None
-    return importlib.import_module(f"{_get(module, '__name__')}.{name}")
+    return importlib.import_module("IPython.core.getipython").get_ipython()
+
+
+_OF_IPYTHON: dict[str, Callable[[], Any]] = {
+    "get_ipython": lambda: _running_shell,  # Beam asks for every transform
+    "version_info": lambda: importlib.import_module("IPython.core.release").version_info,  # matplotlib, every figure
+}
 
 
 class _Loader(importlib.abc.Loader):

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from components.imports import quick_imports
 from components.run_report import ARTIFACTS, FACTS_FILE
 from components.run_report.facts import ComponentFacts, Facts, RunFacts, empty_facts, facts_text, load_facts
 from pipeline.config import PipelineConfig
@@ -83,7 +84,9 @@ def _trace_lines(facts: Facts) -> Iterator[str]:
 
 def _write(facts: Facts, paths: RunPaths) -> None:
     from components.run_report.observations import flow_of
-    from components.run_report.page import render_page
+
+    with quick_imports():
+        from components.run_report.page import render_page
 
     facts["flow"] = flow_of(facts)
     paths.facts_file.parent.mkdir(parents=True, exist_ok=True)

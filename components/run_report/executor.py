@@ -9,6 +9,7 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
+from components.imports import quick_imports
 from components.model_manifest import open_file
 from components.run_report import FACTS_FILE, PAGE_FILE
 from components.run_report.collect import collect_facts
@@ -32,7 +33,8 @@ def RunReport(
     findings: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
 ) -> None:
     """Writes `facts.json` and `index.html` of `report`; if it cannot, that is logged, and no reason to fail a run."""
-    from components.run_report.page import render_page  # and matplotlib, which compiling needs not
+    with quick_imports():
+        from components.run_report.page import render_page  # and matplotlib, which compiling needs not
 
     artifacts: dict[str, Any] = {
         "examples": examples,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.bulk_inferrer.predictions import Predictions, concat
+from components.imports import quick_imports
 from components.pusher.versions import VersionError, list_versions, read_policy, served_versions
 from pipeline.prediction.tables import InputError
 from pipeline.serving.client import SCHEMES, Client, ServerError, connect
@@ -90,7 +91,8 @@ def load_predictor(base_dir: Path, *, server: str, version: str) -> Predictor:
     """
     if server:
         return ServerPredictor(connect(server, base_dir.name, version))
-    from pipeline.prediction.offline import OfflinePredictor
+    with quick_imports():
+        from pipeline.prediction.offline import OfflinePredictor
 
     return OfflinePredictor(base_dir / version)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from components.imports import quick_imports
 from components.pusher.versions import VersionError, served_versions
 from components.run_report import PAGE_FILE
 from components.run_report.facts import facts_text
@@ -67,7 +68,8 @@ def report(paths: RunPaths, run: str, opens: bool, as_json: bool) -> None:
     if as_json:
         click.echo(facts_text(facts), nl=False)
         return
-    from components.run_report.page import render_page
+    with quick_imports():
+        from components.run_report.page import render_page
 
     page = found.folder / PAGE_FILE
     page.write_text(render_page(facts), encoding="utf-8")

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import json
+import os
 import pickle
 import pkgutil
 import subprocess
@@ -30,6 +31,12 @@ asleep = [name for name in ON_DEMAND if type(sys.modules.get(name)).__name__ == 
 absent = [name for name in sys.argv[1:] if name not in sys.modules]
 
 from apache_beam.internal import pickler
+from apache_beam.utils.interactive_utils import is_in_ipython
+import IPython
+
+from matplotlib.figure import Figure
+Figure()
+shells = [is_in_ipython(), IPython.version_info[0] >= 8, type(IPython).__name__]
 from google.cloud import bigquery, dataflow
 
 tokens = lambda text: nltk.wordpunct_tokenize(text)
@@ -53,6 +60,10 @@ from tfx.components import StatisticsGen, Tuner
 
 rows, labels = np.eye(4), np.array([0, 0, 1, 1])
 done = {
+    "shells": shells,
+    "shell": type(IPython.core.interactiveshell.InteractiveShell.instance()).__name__,
+    "runs": [is_in_ipython(), IPython.get_ipython() is IPython.core.interactiveshell.InteractiveShell.instance()],
+    "woken": type(IPython).__name__,
     "pickled": [slept, pickler.loads(pickled)("a gate")],
     "bigquery": bigquery.SchemaField("rows", "INTEGER").to_api_repr()["type"],
     "dataflow": dataflow.JobState.JOB_STATE_DONE.name,
@@ -84,9 +95,10 @@ print(json.dumps({"asleep": asleep, "absent": absent, "done": done, "shadowed": 
 
 
 @pytest.fixture(scope="module")
-def used():
+def used(tmp_path_factory):
     script = [sys.executable, "-c", USE_ALL_OF_IT, *ABSENT]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    environment = os.environ | {"IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))}
+    done = subprocess.run(script, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -103,6 +115,10 @@ def test_modules_of_packages_are_what_the_packages_call_so(used):
 
 def test_what_was_left_out_works_when_it_is_used(used):
     assert used["done"] == {
+        "shells": [False, True, "_Module"],
+        "shell": "InteractiveShell",
+        "runs": [True, True],
+        "woken": "module",
         "pickled": [True, ["a", "gate"]],
         "bigquery": "INTEGER",
         "dataflow": "JOB_STATE_DONE",
@@ -189,11 +205,16 @@ def test_threads_that_use_it_at_once_wait_for_it(package, executions):
 
 def test_module_of_a_package_needs_no_execution_of_the_package(package, executions):
     module = package(__init__=COUNTED, part="name = 'part'\n")
-    assert (module.part.name, executions()) == ("part", 0)
     from demanded import part
 
-    assert part is module.part
-    assert (module.value, executions()) == (7, 1)
+    assert (part.name, executions()) == ("part", 0)
+    assert (module.part, executions()) == (part, 1)
+
+
+def test_module_that_is_looked_up_has_what_the_package_imports(package):
+    module = package(__init__="import demanded.part\ndemanded.part.more = 7\n", part="")
+
+    assert module.part.more == 7
 
 
 def test_module_that_cannot_be_executed_says_so_every_time(package):
