@@ -17,6 +17,7 @@ from schema import FeatureRoles, transformed_name
 
 _EVAL_BATCH_SIZE = 8192  # rows that are parsed, transformed or validated at a time
 _SHUFFLE_BUFFER = 100_000  # rows, where they are read from their files
+_GROWTH = 1.25  # of columns that are being read
 _LEAST_STEPS, _BATCH_SIZES = 40, (16, 1024)  # steps of an epoch; smallest and largest batch by default
 Rows = tuple[Any, ...]  # features by name, labels, and weights if there are any
 Features = dict[str, tf.Tensor]
@@ -121,7 +122,11 @@ class Data:
         self.in_memory = columns is not None
         has_weights = balanced or split.roles.weight is not None
         self._factors = totals.factors(balanced=balanced) if has_weights else None
-        self._rows = self._to_rows(columns) if columns is not None else None
+        self._rows = None
+        if columns is not None:
+            names = sorted(columns)
+            order = _order([columns[name] for name in names])
+            self._rows = self._to_rows({name: tf.gather(columns.pop(name), order) for name in names})
 
     @property
     def rows(self) -> Rows:
@@ -132,7 +137,7 @@ class Data:
         """
         if self._rows is None:
             raise ValueError("The rows are not held in memory.")
-        return self._rows
+        return tf.nest.map_structure(np.asarray, self._rows)
 
     def train_batches(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """Returns an epoch's batches, shuffled anew in each."""
@@ -161,31 +166,33 @@ class Data:
         return _gather(self._rows, tf.data.Dataset.zip(starts, ends).map(_traced(tf.range)))
 
     def _to_rows(self, columns: Mapping[str, Any]) -> Rows:
-        """Takes label and weight out of the features, arrays or tensors."""
+        """Takes label and weight out of the features."""
         roles = self._split.roles
         features = dict(columns)
         labels = features.pop(transformed_name(roles.label))
         weights = features.pop(transformed_name(roles.weight))[:, 0] if roles.weight else None
         if self._factors is None:
             return features, labels
-        take = tf.gather if tf.is_tensor(labels) else np.take
-        factors = take(self._factors.astype(np.float32), labels[:, 0])
+        factors = tf.gather(self._factors.astype(np.float32), labels[:, 0])
         return features, labels, factors if weights is None else weights * factors
 
 
 def _read(split: Split, max_bytes: float) -> tuple[dict[str, npt.NDArray[Any]] | None, Totals]:
-    """Returns the columns of a split, sorted, or None if they are too large; and its totals."""
+    """Returns the columns of a split, or None if they are too large; and its totals."""
     roles, num_rows, num_bytes = split.roles, 0, 0
     totals = np.zeros(len(roles.class_names))
-    parts: list[dict[str, npt.NDArray[Any]]] = []
+    columns: dict[str, npt.NDArray[Any]] = {}
     with label_errors_in_words():
         for part in split.dataset(_EVAL_BATCH_SIZE).as_numpy_iterator():
             labels = part[transformed_name(roles.label)][:, 0]
             weights = part[transformed_name(roles.weight)][:, 0] if roles.weight else None
             totals += np.bincount(labels, weights, minlength=len(totals))
-            num_rows += len(labels)
             num_bytes += sum(column.nbytes for column in part.values())
-            parts = [*parts, part] if num_bytes <= max_bytes else []
+            if num_bytes <= max_bytes:
+                _append(columns, part, num_rows)
+            else:
+                columns.clear()
+            num_rows += len(labels)
     if not num_rows:
         raise ValueError(f"No rows in {', '.join(split.file_patterns)}; a split is empty.")
     if not totals.any():
@@ -194,11 +201,17 @@ def _read(split: Split, max_bytes: float) -> tuple[dict[str, npt.NDArray[Any]] |
         )
     if num_bytes > max_bytes:
         return None, Totals(num_rows, totals)
-    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in sorted(parts[0])}
-    order = _order(list(columns.values()))
-    for name in columns:
-        columns[name] = columns[name][order]
-    return columns, Totals(num_rows, totals)
+    return {name: column[:num_rows] for name, column in columns.items()}, Totals(num_rows, totals)
+
+
+def _append(columns: dict[str, npt.NDArray[Any]], part: Mapping[str, npt.NDArray[Any]], num_rows: int) -> None:
+    """Appends rows to columns that hold `num_rows`, and grow in place: parts and the whole would be the rows twice."""
+    for name, values in part.items():
+        column = columns.setdefault(name, np.empty((0, *values.shape[1:]), values.dtype))
+        end = num_rows + len(values)
+        if end > len(column):
+            column.resize(int(end * _GROWTH), *column.shape[1:], refcheck=False)
+        column[num_rows:end] = values
 
 
 def _order(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.intp]:
@@ -206,20 +219,23 @@ def _order(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.intp]:
 
     Beam does not promise an order of rows or shards, and training must not depend on it.
     """
-    *others, last = (column[:, 0] for column in columns)
-    order = np.argsort(last, kind="stable")
-    is_next = np.diff(last[order]) == 0
-    (tied,) = np.nonzero(np.append(is_next, False) | np.insert(is_next, 0, False))
-    rows = order[tied]
-    order[tied] = rows[np.lexsort([column[rows] for column in (*others, last)])]
+    order = np.arange(len(columns[0]))
+    places, groups = order.copy(), np.zeros_like(order)  # where rows stand that are equal so far, and equal to which
+    for column in reversed(columns):
+        rows = order[places]
+        within = np.lexsort((column[rows, 0], groups))
+        order[places] = rows[within]
+        values, groups = column[order[places], 0], groups[within]
+        is_equal = (np.diff(values, prepend=np.nan) == 0) & (np.diff(groups, prepend=-1) == 0)  # to the one before
+        is_tied = is_equal | np.append(is_equal[1:], False)[: len(is_equal)]
+        places, groups = places[is_tied], np.cumsum(~is_equal)[is_tied]
     return order
 
 
 def _gather(rows: Rows, positions: tf.data.Dataset) -> tf.data.Dataset:
-    tensors = tf.nest.map_structure(tf.constant, rows)
-
     def gather(chosen: tf.Tensor) -> Rows:
-        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), tensors)
+        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), rows)
 
-    batches = positions.map(_traced(gather))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()  # rewriting the graph would copy the rows, for nothing
+    options.experimental_optimization.apply_default_optimizations = options.autotune.enabled = False
+    return positions.map(_traced(gather)).prefetch(2).with_options(options)
