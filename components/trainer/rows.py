@@ -126,7 +126,9 @@ class Data:
         if columns is not None:
             names = sorted(columns)
             order = _order([columns[name] for name in names])
-            self._rows = self._to_rows({name: tf.gather(columns.pop(name), order) for name in names})
+            rows = self._to_rows({name: tf.gather(columns.pop(name), order) for name in names})
+            # In variables, for a dataset copies the tensors that its functions refer to.
+            self._rows = tf.nest.map_structure(lambda column: tf.Variable(column, trainable=False), rows)
 
     @property
     def rows(self) -> Rows:
@@ -219,23 +221,25 @@ def _order(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.intp]:
 
     Beam does not promise an order of rows or shards, and training must not depend on it.
     """
-    order = np.arange(len(columns[0]))
+    num_rows = len(columns[0])
+    order = np.arange(num_rows, dtype=np.min_scalar_type(num_rows))
     places, groups = order.copy(), np.zeros_like(order)  # where rows stand that are equal so far, and equal to which
     for column in reversed(columns):
         rows = order[places]
         within = np.lexsort((column[rows, 0], groups))
-        order[places] = rows[within]
-        values, groups = column[order[places], 0], groups[within]
-        is_equal = (np.diff(values, prepend=np.nan) == 0) & (np.diff(groups, prepend=-1) == 0)  # to the one before
-        is_tied = is_equal | np.append(is_equal[1:], False)[: len(is_equal)]
-        places, groups = places[is_tied], np.cumsum(~is_equal)[is_tied]
-    return order
+        order[places] = rows = rows[within]
+        values, groups = column[rows, 0], groups[within]
+        is_equal = np.zeros(len(rows) + 1, bool)  # to the one before
+        is_equal[1:-1] = (values[1:] == values[:-1]) & (groups[1:] == groups[:-1])
+        is_tied = is_equal[:-1] | is_equal[1:]
+        places, groups = places[is_tied], np.cumsum(~is_equal[:-1], dtype=order.dtype)[is_tied]
+        if not len(places):
+            break
+    return order.astype(np.int64)
 
 
 def _gather(rows: Rows, positions: tf.data.Dataset) -> tf.data.Dataset:
     def gather(chosen: tf.Tensor) -> Rows:
-        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), rows)
+        return tf.nest.map_structure(lambda column: tf.gather(column, chosen), rows)
 
-    options = tf.data.Options()  # rewriting the graph would copy the rows, for nothing
-    options.experimental_optimization.apply_default_optimizations = options.autotune.enabled = False
-    return positions.map(_traced(gather)).prefetch(2).with_options(options)
+    return positions.map(_traced(gather)).prefetch(2)
