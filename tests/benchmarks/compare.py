@@ -3,8 +3,8 @@
 `python tests/benchmarks/compare.py [--rows 1000 100000 1000000] [--repeats 3]`, or `make benchmark`. The rows are the
 reference problem's, as many as asked for. All three train the same network for as many epochs on two thirds of them;
 stock and the script in batches of 32, Keras' default, Sluice in those that its default makes of the rows. Accuracy is
-that of the exported model on 20 000 rows more. Sizes above 100 000 run once, and stock leaves out those above
-1 000 000. Writes `benchmark.json` and `benchmark.png` into `--output`.
+that of the exported model on 20 000 rows more; each repeat has a seed of its own, the same for all three. Sizes above
+100 000 run once, and stock leaves out those above 1 000 000. Writes `benchmark.json` and `.png` into `--output`.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def _runs(folder, num_rows, names, repeats):
             run = {"rows": num_rows, "contender": name}
             try:
                 output_dir = folder / f"{name}-{repeat}"
-                run["seconds"], run["peak_mib"], text = _measure(command(folder, output_dir))
+                run["seconds"], run["peak_mib"], text = _measure(command(folder, output_dir), seed=repeat + 1)
                 components, run["accuracy"] = read(folder, output_dir, text)
             except ChildProcessError as err:
                 print(f"{num_rows:>10} rows, {name}: {err}", flush=True)
@@ -136,7 +136,8 @@ def _read_stock(folder, output_dir, _):
 
 
 def _sluice_command(folder, output_dir):
-    return [SLUICE, "run", "--no-cache", "--root", str(output_dir), "--set", f"example_gen.input_dir={folder}/data"]
+    settings = [f"--set=example_gen.input_dir={folder}/data", "--set=trainer.seed={seed}"]
+    return [SLUICE, "run", "--no-cache", "--root", str(output_dir), *settings]
 
 
 def _read_sluice(folder, output_dir, _):
@@ -189,11 +190,13 @@ def _accuracy(model_dir, test_file):
     return float((scores.numpy().argmax(axis=1) == table[LABEL].to_numpy()).mean())
 
 
-def _measure(command):
+def _measure(command, *, seed):
     """Returns wall seconds, the peak of the process tree's memory in MiB, and what a command printed."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors)
+        seeded = [part.format(seed=seed) for part in command]
+        environment = os.environ | {"BENCHMARK_SEED": str(seed)}
+        process = subprocess.Popen(seeded, cwd=ROOT, env=environment, stdout=output, stderr=errors)
         peak, done = [0], threading.Event()
         watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
         watcher.start()

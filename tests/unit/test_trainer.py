@@ -97,6 +97,18 @@ def test_rows_come_in_the_same_order_from_any_order_and_sharding(tmp_path):
         np.testing.assert_array_equal(np.sort(one[name], 0), np.sort(columns[name], 0))
 
 
+def test_rows_of_many_batches_that_are_equal_in_part_come_in_order(tmp_path):
+    generator = np.random.default_rng(2)
+    columns = {name: generator.integers(0, 90, (20_000, 1)).astype(np.float32) for name in FEATURES}
+    labels = generator.integers(0, 2, (20_000, 1))
+    write_examples(tmp_path / "rows.gz", columns, labels)
+    features, read = Data(split_of(tmp_path / "rows.gz")).rows
+    order = np.lexsort([column[:, 0] for column in (*columns.values(), labels)])
+    np.testing.assert_array_equal(read, labels[order])
+    for name in FEATURES:
+        np.testing.assert_array_equal(features[name], columns[name][order])
+
+
 def test_split_without_rows_is_named(tmp_path):
     write_examples(tmp_path / "empty.gz", {}, np.zeros((0, 1), np.int64))
     with pytest.raises(ValueError, match=r"No rows in .*empty.gz; a split is empty"):
