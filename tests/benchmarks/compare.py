@@ -248,7 +248,7 @@ def print_size(num_rows, runs):
     order = {key: None for names in medians.values() for key in names if key not in (*last, OTHER)}
     for row in (*order, OTHER, *last):
         values = {name: figures.get(row) for name, figures in medians.items()}
-        cells = ["" if value is None else last.get(row, "{:.1f}").format(value) for value in values.values()]
+        cells = ["" if value is None else last.get(row, "{:.2f}").format(value) for value in values.values()]
         ours = values.get("sluice")
         ratios = [
             f"{ours / other:.2f}" if ours is not None and (other := values.get(name)) else ""
@@ -264,18 +264,18 @@ def draw(runs, file):
 
     sizes = list(dict.fromkeys(each["rows"] for each in runs))
     figure = Figure(figsize=(3 + 3.5 * len(sizes), 5), layout="constrained")
-    components = [*BUYS, "SchemaGen", "Baseline"]
+    components = list(BUYS)  # the others take no time that could be seen
+    colours = [f"C{index}" for index in (0, 1, 2, 3, 4, 5, 6, 8, 9)] + ["#ffbb78", "0.75"]
     for axes, num_rows in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
         medians = medians_of([each for each in runs if each["rows"] == num_rows])
         bottoms = dict.fromkeys(medians, 0.0)
         for index, component in enumerate(components):
             heights = [medians[name].get(component, 0.0) for name in medians]
-            colour = f"C{index}" if index < 10 else ("0.6", "0.4", "0.8")[index - 10]
-            axes.bar(list(medians), heights, bottom=list(bottoms.values()), label=component, color=colour)
+            axes.bar(list(medians), heights, bottom=list(bottoms.values()), label=component, color=colours[index])
             bottoms = {name: bottoms[name] + height for name, height in zip(medians, heights, strict=True)}
         for name, top in bottoms.items():
-            axes.annotate(f"{top:.0f} s", (name, top), ha="center", va="bottom")
-        axes.set_title(f"{num_rows:,} rows".replace(",", " "))
+            axes.annotate(f"{medians[name]['whole process']:.3g} s", (name, top), ha="center", va="bottom")
+        axes.set_title(f"{num_rows:,} rows".replace(",", " "), pad=16)
         axes.set_ylabel("seconds")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize="small", reverse=True)

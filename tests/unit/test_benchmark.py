@@ -52,9 +52,9 @@ def test_table_has_ratios_and_says_what_each_second_buys(compare, capsys):
     rows = {
         cells[0]: cells[1:] for cells in ([cell.strip() for cell in line if cell.strip()] for line in lines) if cells
     }
-    assert rows["Trainer"][:5] == ["5.0", "2.0", "1.0", "0.40", "2.00"]
+    assert rows["Trainer"][:5] == ["5.00", "2.00", "1.00", "0.40", "2.00"]
     assert rows["whole process"][:5] == ["34.0", "10.0", "5.0", "0.29", "2.00"]
-    assert rows["RunReport"] == ["0.5", "the page that tells the run"]
+    assert rows["RunReport"] == ["0.50", "the page that tells the run"]
     assert rows["accuracy"][:3] == ["0.9000"] * 3
 
 
