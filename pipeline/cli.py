@@ -53,6 +53,14 @@ main.add_command(compare)
     callback=checked_reason,
     help="Push the model also if the Evaluator refuses it; its manifest keeps REASON.",
 )
+@click.option(
+    "--wait",
+    "wait_secs",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for another run of this pipeline to end, instead of giving up at once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON; what people read goes to stderr.")
 def run(
     config_file: str,
@@ -61,6 +69,7 @@ def run(
     no_cache: bool,
     from_component: str | None,
     force_push: str,
+    wait_secs: float,
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine.
@@ -69,7 +78,8 @@ def run(
 
     \b
     Exit codes: 0 pushed, or nothing to do   1 failed          2 wrong usage or config   3 model refused
-                4 data refused               5 infra refused   130 interrupted
+                4 data refused               5 infra refused   6 another run is at work
+                130 interrupted              143 terminated
 
     \b
     Examples:
@@ -90,14 +100,18 @@ def run(
         )
     _make_dir(root)
     from pipeline.run_command import RunOptions, run_pipeline
+    from pipeline.run_lock import LockedError
 
-    options = RunOptions(not no_cache, from_component, force_push)
+    options = RunOptions(not no_cache, from_component, force_push, wait_secs)
     try:
         exit_code = run_pipeline(config, options, config_file=config_file, root=root, as_json=as_json)
+    except LockedError as err:
+        click.echo(f"BUSY: {err}", err=True)
+        sys.exit(ExitCode.BUSY)
     except OSError as err:
         click.echo(f"FAILED: {err}", err=True)
         sys.exit(ExitCode.FAILED)
-    if exit_code is ExitCode.INTERRUPTED:
+    if exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         # Worker threads of a Beam pipeline that was interrupted may never end, and the interpreter would wait for them.
         sys.stdout.flush()
         sys.stderr.flush()

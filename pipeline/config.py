@@ -25,7 +25,7 @@ from pipeline.config_file import (
     read_config,
 )
 from pipeline.data_gate_config import DataGateConfig
-from pipeline.deployment_config import KubeflowConfig, Tasks, VertexConfig
+from pipeline.deployment_config import KubeflowConfig, RetryConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.example_gen_config import ExampleGenConfig
 from pipeline.report_config import ModelCardConfig
@@ -118,6 +118,7 @@ class PipelineConfig(Section):
     bulk_inferrer: BulkInferrerConfig = BulkInferrerConfig()
     notification: NotificationConfig = NotificationConfig()
     model_card: ModelCardConfig = ModelCardConfig()
+    retry: RetryConfig = RetryConfig()
     published_trace: tuple[EpochFigures, ...] = Field(
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.config_file import Count, Section, as_text
+from pipeline.config_file import Count, Number, Section, as_text
 from pipeline.run_record import COMPONENTS, EXIT_HANDLER, OPTIONAL_COMPONENTS, VERTEX_PUSHER
 
 DEFAULT_TASK = "default"
@@ -19,6 +19,12 @@ _NUMBER = r"^[0-9]+(\.[0-9]+)?"
 def _known_task(name: str) -> str:
     if name not in _TASKS:
         raise ValueError(f"'{name}' is no task of the pipeline. Expected one of: {', '.join(_TASKS)}.")
+    return name
+
+
+def _known_component(name: str) -> str:
+    if name not in (known := (*COMPONENTS, *OPTIONAL_COMPONENTS)):
+        raise ValueError(f"'{name}' is no component of the pipeline. Expected one of: {', '.join(known)}.")
     return name
 
 
@@ -42,6 +48,20 @@ class TaskConfig(Section):
     enable_cache: bool | None = Field(None, description="Reuse of outputs; null is as `enable_cache` of the pipeline.")
     max_retries: Count = Field(0, ge=0, le=10, description="How often a failed task is tried again.")
     backoff_secs: Count = Field(60, ge=0, le=3600, description="Wait before the first retry; it doubles with each.")
+
+
+class RetryConfig(Section):
+    """How often a local run tries a component again after a fault that can pass; one of data or code cannot."""
+
+    max_retries: Count = Field(2, ge=0, le=10, description="Of each component.")
+    backoff_secs: Number = Field(1.0, ge=0, le=3600, description="Wait before the first retry; it doubles with each.")
+    components: dict[Annotated[str, AfterValidator(_known_component)], Annotated[Count, Field(ge=0, le=10)]] = Field(
+        {}, description="Retries of single components, by id."
+    )
+
+    def of(self, component: str) -> int:
+        """Returns how often a component is tried again."""
+        return self.components.get(component, self.max_retries)
 
 
 class ScheduleConfig(Section):

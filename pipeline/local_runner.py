@@ -5,9 +5,12 @@ returns normally after an input that could not be resolved (tfx/orchestration/lo
 """
 
 import dataclasses
+import itertools
+import logging
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
@@ -19,6 +22,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
+from tfx.types import Artifact
 from tfx.utils import path_utils
 
 from components.evaluator.verdict_file import load_verdict
@@ -28,6 +32,8 @@ from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
 from pipeline.config import PipelineConfig
 from pipeline.definition import create_components, create_pipeline
+from pipeline.recovery import CANCELED, FAILED, Leftovers, check_sqlite, recover, remove_unfinished, settle
+from pipeline.retries import can_pass, delay_secs
 from pipeline.run_record import ComponentRun, RunPaths
 
 _STATES = {
@@ -51,6 +57,8 @@ class LocalRun:
         os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
         paths.metadata_file.parent.mkdir(parents=True, exist_ok=True)
         self._paths = paths
+        self._retry = config.retry
+        check_sqlite(paths.metadata_file)
         self._connection = metadata.sqlite_metadata_connection_config(str(paths.metadata_file))
         parameters = {"serving_model_dir": str(paths.serving_model_dir), "force_push": force_push}
         pipeline = create_pipeline(
@@ -97,12 +105,27 @@ class LocalRun:
                 _disable_cache(pipeline_node)
                 affected.update(pipeline_node.downstream_nodes)
 
-    def execute(self, on_start: Callable[[str], None], on_finish: Callable[[ComponentRun], None]) -> None:
-        """Runs every component, in order.
+    def recover(self) -> Leftovers:
+        """Puts right what a run left that died, before this one executes.
+
+        Raises:
+            MetadataError: If artifacts and metadata store do not belong together.
+        """
+        with metadata.Metadata(self._connection) as handle:
+            return recover(handle, self._paths.pipeline_name, self._paths.pipeline_root)
+
+    def execute(
+        self,
+        on_start: Callable[[str], None],
+        on_finish: Callable[[ComponentRun], None],
+        on_retry: Callable[[str], None],
+    ) -> None:
+        """Runs every component, in order. After a fault that can pass, one is tried again.
 
         Args:
             on_start: Called with a component's id before it runs.
             on_finish: Called with what it did, also when it failed.
+            on_retry: Called with a sentence before one is tried again.
 
         Raises:
             Exception: What a component raised; those after it do not run.
@@ -115,7 +138,7 @@ class LocalRun:
             state = "failed"
             outputs: dict[str, str] = {}
             try:
-                state, outputs = self._launch(pipeline_node)
+                state, outputs = self._try(pipeline_node, on_retry)
             finally:
                 seconds = time.perf_counter() - start
                 self._runs.append(ComponentRun(component, state, seconds, None, outputs, started_secs))
@@ -130,13 +153,43 @@ class LocalRun:
         outputs = {run.component: run.outputs for run in self._runs}
         return outputs[component][output]
 
+    def _try(
+        self, pipeline_node: pipeline_pb2.PipelineNode, on_retry: Callable[[str], None]
+    ) -> tuple[str, dict[str, str]]:
+        component, attempt = pipeline_node.node_info.id, 1
+        while True:
+            try:
+                return self._launch(pipeline_node)
+            except BaseException as err:
+                self._clean_up(CANCELED if isinstance(err, KeyboardInterrupt) else FAILED)
+                if attempt > self._retry.of(component) or not can_pass(err):
+                    raise
+                logging.exception("%s failed; it is tried again.", component)
+                reason = f"{type(err).__name__}: {err}"
+            wait_secs = delay_secs(attempt, self._retry.backoff_secs)
+            attempt += 1
+            of = self._retry.of(component) + 1
+            on_retry(f"{component} is tried again in {wait_secs:.1f} s, attempt {attempt} of {of}: {reason}")
+            time.sleep(wait_secs)
+
+    def _clean_up(self, state: "metadata_store_pb2.Execution.State.ValueType") -> None:
+        """Publishes an execution that TFX left as it was, and removes what it wrote."""
+        try:
+            with metadata.Metadata(self._connection) as handle:
+                settle(handle, self._paths.pipeline_name, state)
+                remove_unfinished(handle, self._paths.pipeline_name, self._paths.pipeline_root)
+        except (
+            Exception
+        ):  # as on a full disk; what made the component fail is what counts, and the next run looks again
+            logging.exception("The execution that failed could not be published.")
+
     def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
         component = pipeline_node.node_info.id
         if component == "Trainer":
             start_ahead()  # InfraValidator's
         if component == "DataGate" or (component == "Pusher" and self._push_is_stale()):  # both look at what is served
             _disable_cache(pipeline_node)
-        info = launcher.Launcher(
+        info = _Launcher(
             pipeline_node=pipeline_node,
             mlmd_connection=metadata.Metadata(self._connection),
             pipeline_info=self._ir.pipeline_info,
@@ -182,6 +235,28 @@ class LocalRun:
         except (KeyError, OSError, tf.errors.OpError):
             return run
         return dataclasses.replace(run, num_rows=num_rows or None)
+
+
+class _Launcher(launcher.Launcher):
+    """TFX's launcher, after which an artifact that the metadata store knows is on the disk, whole."""
+
+    def _publish_successful_execution(
+        self, execution_id: int, contexts: Any, output_dict: dict[str, list[Artifact]], executor_output: Any
+    ) -> None:
+        for artifact in itertools.chain.from_iterable(output_dict.values()):
+            sync_folder(artifact.uri)
+        super()._publish_successful_execution(execution_id, contexts, output_dict, executor_output)
+
+
+def sync_folder(folder: str) -> None:
+    """Waits until a folder and all below it are on the disk."""
+    for directory, _, files in os.walk(folder):
+        for path in (*(os.path.join(directory, file) for file in files), directory):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _leave_out_findings(ir: pipeline_pb2.Pipeline) -> None:

@@ -12,7 +12,7 @@ from components.imports import quick_imports
 from components.run_report import ARTIFACTS, FACTS_FILE
 from components.run_report.facts import ComponentFacts, Facts, RunFacts, empty_facts, facts_text, load_facts
 from pipeline.config import PipelineConfig
-from pipeline.run_record import ExitCode, RunPaths, RunRecord, Summary
+from pipeline.run_record import ExitCode, RunPaths, RunRecord, Summary, write_whole
 from pipeline.terminal import shown
 
 _FLOW = ("ExampleGen", "Transform", "Trainer", "Evaluator", "Pusher")
@@ -23,6 +23,7 @@ _OUTCOMES = {
     ExitCode.DATA_REFUSED: "data refused",
     ExitCode.INFRA_REFUSED: "infra refused",
     ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "interrupted",
 }
 
 
@@ -89,9 +90,8 @@ def _write(facts: Facts, paths: RunPaths) -> None:
         from components.run_report.page import render_page
 
     facts["flow"] = flow_of(facts)
-    paths.facts_file.parent.mkdir(parents=True, exist_ok=True)
-    paths.facts_file.write_text(facts_text(facts), encoding="utf-8")
-    paths.page_file.write_text(render_page(facts), encoding="utf-8")
+    write_whole(paths.facts_file, facts_text(facts))
+    write_whole(paths.page_file, render_page(facts))
 
 
 def _summary(run: RunFacts, facts: Facts, paths: RunPaths) -> Summary:

@@ -55,7 +55,9 @@ class ExitCode(enum.IntEnum):
     MODEL_REFUSED = 3
     DATA_REFUSED = 4
     INFRA_REFUSED = 5
+    BUSY = 6
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,16 @@ class RunPaths:
     def metadata_file(self) -> Path:
         """The metadata store."""
         return self.root / "metadata" / self.pipeline_name / "metadata.db"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the one command at a time that changes the pipeline's runs."""
+        return self.metadata_file.with_name("run.lock")
+
+    @property
+    def temporary_dir(self) -> Path:
+        """What a run needs while it lasts; takes the place of the system's."""
+        return self.metadata_file.with_name("tmp")
 
     @property
     def serving_model_dir(self) -> Path:
@@ -150,7 +162,8 @@ class Summary:
 
     Attributes:
         started: ISO 8601, UTC.
-        outcome: `pushed`, `nothing to do`, `model refused`, `data refused`, `infra refused`, `failed`, `interrupted`.
+        outcome: `pushed`, `nothing to do`, `model refused`, `data refused`, `infra refused`, `failed`, `interrupted`,
+            `killed`.
         accuracy: Of the candidate on the split that decides.
         rows: Of all splits.
         data_digest: Of the rows that were read, in whatever files and order.
@@ -204,10 +217,22 @@ class RunRecord:
 
     def write(self, record_file: Path) -> None:
         """Writes the record."""
-        record_file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = record_file.with_suffix(".unfinished")
-        unfinished.write_text(self.to_json())
-        unfinished.rename(record_file)
+        write_whole(record_file, self.to_json())
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file, and its folder, so that there is all of it or none.
+
+    Raises:
+        OSError: If it cannot; nothing is left of it then.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def last_full_run_seconds(paths: RunPaths) -> float | None:

@@ -1,0 +1,70 @@
+"""Whether there is room for a run. Imports neither TensorFlow nor TFX."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config import PipelineConfig
+from pipeline.terminal import shown
+
+_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "disk is full", "disk full")
+_PACKED = (".gz", ".zst", ".parquet")
+# What a run writes beside what it reads: of the reference problem, at 1 000 000 rows.
+_ARTIFACTS_PER_BYTE, _PACKED_FACTOR, _FIXED_BYTES = 1.0, 4.0, 32 * 2**20
+_MIB = 2**20
+
+
+class NoSpaceError(RuntimeError):
+    """There is no room for a run."""
+
+
+def check_space(config: PipelineConfig, root: Path) -> None:
+    """Checks that there is room for what a run writes, by the size of its input.
+
+    Raises:
+        NoSpaceError: If there is not.
+    """
+    pattern = config.example_gen.pattern
+    for name in ("{SPAN}", "{VERSION}", "{YYYY}", "{MM}", "{DD}"):
+        pattern = pattern.replace(name, "*")
+    needed = _FIXED_BYTES + sum(_artifact_bytes(file) for file in Path(config.example_gen.input_dir).glob(pattern))
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise NoSpaceError(
+            f"a run of this input writes about {needed / _MIB:.0f} MiB, and {shown(root)} has {free / _MIB:.0f} MiB "
+            "free. `sluice clean --keep 1` removes the artifacts of older runs."
+        )
+
+
+def causes(err: BaseException) -> Iterator[BaseException]:
+    """Yields an error and what caused it, and so on."""
+    seen: set[int] = set()
+    at: BaseException | None = err
+    while at is not None and id(at) not in seen:
+        yield at
+        seen.add(id(at))
+        at = at.__cause__ or at.__context__
+
+
+def is_full(err: BaseException) -> bool:
+    """Whether an error, or what caused it, says that a disk is full."""
+    return any(
+        (isinstance(each, OSError) and each.errno in _FULL_ERRNOS) or any(text in str(each) for text in _FULL_TEXTS)
+        for each in causes(err)
+    )
+
+
+def full_disk(root: Path) -> str:
+    """Says that the disk filled during a run, in a sentence."""
+    free = shutil.disk_usage(root).free / _MIB
+    return (
+        f"the disk is full: {free:.1f} MiB are free under {shown(root)}. Nothing half-written is kept. "
+        "`sluice clean --keep 1` removes the artifacts of older runs"
+    )
+
+
+def _artifact_bytes(file: Path) -> float:
+    factor = _PACKED_FACTOR if file.suffix in _PACKED else _ARTIFACTS_PER_BYTE
+    return file.stat().st_size * factor if file.is_file() else 0.0
