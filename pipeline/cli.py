@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.clean_command import clean
 from pipeline.cli_options import checked_reason, config_options, destination_options, load_or_exit, root_option
 from pipeline.compile_command import compile_command
 from pipeline.init.command import init
@@ -27,6 +28,7 @@ def main() -> None:
 
 main.add_command(init)
 main.add_command(versions)
+main.add_command(clean)
 main.add_command(predict)
 main.add_command(compile_command)
 main.add_command(rehearse)

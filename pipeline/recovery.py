@@ -72,7 +72,7 @@ def recover(handle: metadata.Metadata, pipeline_name: str, pipeline_root: Path) 
         raise MetadataError(
             f"the metadata store does not know {len(unknown)} folder{'s' * (len(unknown) > 1)} of artifacts in "
             f"{pipeline_root}, such as {unknown[0].relative_to(pipeline_root)}: it was lost, or is an old copy. Put "
-            "the right one back; or `sluice clean --unknown` removes these artifacts. What is served needs neither."
+            "the right one back; or `sluice clean --keep 1 --unknown` removes these. What is served needs neither."
         )
     for folder in (*folders, *_system_folders(pipeline_root)):
         shutil.rmtree(folder)

@@ -12,7 +12,8 @@ from pipeline.disk import causes
 
 _PASSING_ERRNOS = {
     errno.EAGAIN, errno.EBUSY, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH,
-    errno.EINTR, errno.EIO, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH, errno.EPIPE, errno.ESTALE, errno.ETIMEDOUT,
+    errno.EINTR, errno.EIO, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH, errno.EPIPE, errno.ESTALE,
+    errno.ETIMEDOUT,
 }  # fmt: skip
 _PASSING_ERRORS = (
     tf.errors.AbortedError,

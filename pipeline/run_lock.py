@@ -55,16 +55,18 @@ class PipelineLock:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self.died = _parse(file.read())
+        self._left = file.read()
+        self.died = _parse(self._left)
 
     def name(self, command: str, *, run_id: str = "") -> None:
         """Says who holds it, for those who come meanwhile and for the next holder."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
         self._write(json.dumps(asdict(Holder(command, os.getpid(), socket.gethostname(), since, run_id))))
+        self._left = "" if run_id else self._left  # a run puts right what another left, and other commands do not
 
     def release(self) -> None:
         """Says that the holder has ended."""
-        self._write("")
+        self._write(self._left)
 
     def _write(self, text: str) -> None:
         self._file.seek(0)
