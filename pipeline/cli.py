@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from pipeline.clean_command import clean
-from pipeline.cli_options import checked_reason, config_options, destination_options, load_or_exit, root_option
+from pipeline.cli_options import (
+    checked_reason,
+    config_options,
+    destination_options,
+    load_or_exit,
+    root_option,
+    span_overrides,
+)
 from pipeline.compile_command import compile_command
 from pipeline.init.command import init
 from pipeline.log_file import discarded_stderr
@@ -56,6 +63,12 @@ main.add_command(compare)
     help="Push the model also if the Evaluator refuses it; its manifest keeps REASON.",
 )
 @click.option(
+    "--span",
+    metavar="SPAN",
+    help="Read this span, a number or a date such as 2026-01-31; FIRST:LAST reads a range, `newest` the newest.",
+)
+@click.option("--if-new-data", is_flag=True, help="Do nothing if neither data nor config changed since the last run.")
+@click.option(
     "--wait",
     "wait_secs",
     type=click.FloatRange(min=0),
@@ -71,6 +84,8 @@ def run(
     no_cache: bool,
     from_component: str | None,
     force_push: str,
+    span: str | None,
+    if_new_data: bool,
     wait_secs: float,
     as_json: bool,
 ) -> None:
@@ -88,11 +103,15 @@ def run(
       sluice run
       sluice run my.yaml --set trainer.num_epochs=20 --set 'evaluator.thresholds[0].lower_bound=0.95'
       sluice run --from Trainer
+      sluice run nightly.yaml --span 2026-01-01:2026-01-31
+      sluice run nightly.yaml --if-new-data --wait 3600
       sluice run --force-push "sensor 3 was replaced; agreed in review 118"
     """
     if no_cache and from_component:
         raise click.UsageError("--no-cache executes every component; leave out --from.")
-    config = load_or_exit(config_file, overrides)
+    if if_new_data and (no_cache or from_component or force_push):
+        raise click.UsageError("--if-new-data may do nothing; leave out --no-cache, --from and --force-push.")
+    config = load_or_exit(config_file, (*overrides, *span_overrides(span)))
     if force_push and config.pusher.executor == "stock":
         raise click.UsageError("--force-push needs the manifest that pusher.executor: atomic keeps.")
     if names := config.beam.distributed_components:
@@ -104,7 +123,7 @@ def run(
     from pipeline.run_command import RunOptions, run_pipeline
     from pipeline.run_lock import LockedError
 
-    options = RunOptions(not no_cache, from_component, force_push, wait_secs)
+    options = RunOptions(not no_cache, from_component, force_push, wait_secs, if_new_data)
     try:
         exit_code = run_pipeline(config, options, config_file=config_file, root=root, as_json=as_json)
     except LockedError as err:

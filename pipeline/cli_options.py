@@ -4,11 +4,13 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 
+from components.example_gen.input_files import span_number
 from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
 from pipeline.config_errors import ConfigError
 from pipeline.run_record import ExitCode, RunPaths
@@ -78,6 +80,28 @@ def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig
     except ConfigError as err:
         click.echo(f"ConfigError: {err}", err=True)
         sys.exit(ExitCode.USAGE)
+
+
+def span_overrides(text: str | None) -> tuple[str, ...]:
+    """Returns overrides of a config for an option `--span`, if it was given.
+
+    Raises:
+        click.UsageError: If it names no span, or a range that ends before it begins.
+    """
+    if text is None:
+        return ()
+    if text == "newest":
+        return ("example_gen.span=null",)
+    first, colon, last = text.partition(":")
+    try:
+        spans = [int(each) if each.isdecimal() else date.fromisoformat(each) for each in (first, last or first)]
+        num_spans = span_number(spans[1]) - span_number(spans[0]) + 1
+    except ValueError as err:
+        message = f"--span: '{text}' is no number, no date such as 2026-01-31, no FIRST:LAST and not `newest`."
+        raise click.UsageError(message) from err
+    if num_spans < 1 or (colon and not last) or type(spans[0]) is not type(spans[1]):
+        raise click.UsageError(f"--span: {text} is no range FIRST:LAST.")
+    return (f"example_gen.span={spans[1]}", *[f"example_gen.num_spans={num_spans}"] * bool(colon))
 
 
 def image_override(overrides: tuple[str, ...], image: str | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from components.example_gen import NEWEST_SPAN
+from components.example_gen.input_files import span_number
 from components.example_gen.settings import Settings, make_settings
 from pipeline.beam import BeamConfig
 from pipeline.component_config import (
@@ -197,7 +198,7 @@ class PipelineConfig(Section):
             deployment: Whose folders take the place of this machine's, with `serving_model_dir` among them.
         """
         folders = deployment or self.example_gen
-        span = {"span": NEWEST_SPAN if self.example_gen.span is None else self.example_gen.span}
+        span = {"span": NEWEST_SPAN if self.example_gen.span is None else span_number(self.example_gen.span)}
         unlabelled_input_dir = deployment.unlabelled_input_dir if deployment else self.bulk_inferrer.input_dir
         return {
             "input_dir": folders.input_dir,
@@ -229,6 +230,7 @@ class PipelineConfig(Section):
             ignore_columns=section.ignore_columns,
             bad_rows=section.bad_rows,
             max_bad_rows=section.max_bad_rows,
+            **({} if section.num_spans == 1 else {"pattern": section.pattern, "num_spans": section.span_count}),
         )
 
     def feature_roles(self) -> FeatureRoles:

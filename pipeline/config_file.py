@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from components.example_gen.header import header_problems
+from components.example_gen.input_files import any_span, span_number, with_span
 from pipeline.config_errors import LONGEST_VALUE, ConfigError, dotted, explain, leaves
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -84,9 +85,8 @@ def _dir_with_files(path: str, info: ValidationInfo) -> str:
     if set("*?[") & set(path):
         raise ValueError(f"{path} holds one of * ? [, which Beam reads as patterns.")
     pattern = info.data.get("pattern", "*.csv")
-    if (span := info.data.get("span")) is not None:
-        pattern = re.sub(r"\{SPAN(?::(\d+))?\}", lambda match: str(span).zfill(int(match[1] or 0)), pattern)
-    pattern = re.sub(r"\{[^}]*\}", "*", pattern)
+    span = info.data.get("span")
+    pattern = any_span(pattern) if span is None else with_span(pattern, span_number(span))
     files = sorted(Path(path).glob(pattern))
     if not files:
         raise ValueError(f"the folder {path} has no {pattern} file in it.")
@@ -100,10 +100,16 @@ def _dir_with_files(path: str, info: ValidationInfo) -> str:
 
 
 def _check_span_pattern(pattern: str) -> str:
-    if unknown := re.findall(r"\{(?!SPAN(?::\d+)?\}|VERSION(?::\d+)?\})[^}]*\}?", pattern):
-        raise ValueError(f"{', '.join(unknown)} in '{pattern}' stands for nothing. Expected {{SPAN}} or {{VERSION}}.")
-    if "{VERSION" in pattern and "{SPAN" not in pattern:
+    if unknown := re.findall(r"\{(?!SPAN(?::\d+)?\}|VERSION(?::\d+)?\}|YYYY\}|MM\}|DD\})[^}]*\}?", pattern):
+        expected = "Expected {SPAN}, {VERSION}, or {YYYY}, {MM} and {DD}."
+        raise ValueError(f"{', '.join(unknown)} in '{pattern}' stands for nothing. {expected}")
+    parts = [name for name in ("{YYYY}", "{MM}", "{DD}") if name in pattern]
+    if "{VERSION" in pattern and "{SPAN" not in pattern and not parts:
         raise ValueError(f"'{pattern}' has a {{VERSION}} without a {{SPAN}}.")
+    if len(parts) not in (0, 3) or any(pattern.count(name) > 1 for name in (*parts, "{SPAN", "{VERSION")):
+        raise ValueError(f"'{pattern}' must have each of {{YYYY}}, {{MM}} and {{DD}} once, or none of them.")
+    if parts and "{SPAN" in pattern:
+        raise ValueError(f"'{pattern}' has a {{SPAN}} and a date; a span is one or the other.")
     return pattern
 
 

@@ -26,10 +26,8 @@ def check_space(config: PipelineConfig, root: Path) -> None:
     Raises:
         NoSpaceError: If there is not.
     """
-    pattern = config.example_gen.pattern
-    for name in ("{SPAN}", "{VERSION}", "{YYYY}", "{MM}", "{DD}"):
-        pattern = pattern.replace(name, "*")
-    needed = _FIXED_BYTES + sum(_artifact_bytes(file) for file in Path(config.example_gen.input_dir).glob(pattern))
+    files = map(Path, config.example_gen.input_files())
+    needed = _FIXED_BYTES + sum(map(_artifact_bytes, files))
     free = shutil.disk_usage(root).free
     if free < needed:
         raise NoSpaceError(
@@ -67,4 +65,4 @@ def full_disk(root: Path) -> str:
 
 def _artifact_bytes(file: Path) -> float:
     factor = _PACKED_FACTOR if file.suffix in _PACKED else _ARTIFACTS_PER_BYTE
-    return file.stat().st_size * factor if file.is_file() else 0.0
+    return file.stat().st_size * factor

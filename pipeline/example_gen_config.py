@@ -3,10 +3,12 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, Strict, ValidationInfo, field_validator, model_validator
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.example_gen import NEWEST_SPAN
 from components.example_gen.csv_table import CsvOptions
+from components.example_gen.input_files import ALL_SPANS, find_files, span_number
 from components.example_gen.splits import is_time
 from pipeline.config_errors import choices
 from pipeline.config_file import Count, InputDir, Number, Section, SpanPattern, as_text
@@ -104,10 +106,15 @@ class ExampleGenConfig(Section):
     )
     max_bad_rows: Number = Field(0.01, ge=0, le=1, description="Largest share of rows in quarantine.")
     pattern: SpanPattern = Field(
-        "*.csv", description="Of the files under `input_dir`; `{SPAN}` in it stands for a number."
+        "*.csv",
+        description="Of the files under `input_dir`; `{SPAN}` in it stands for a number, `{YYYY}`, `{MM}` and `{DD}` "
+        "for a date.",
     )
-    span: Count | None = Field(
-        None, ge=0, le=10**9, description="The span to read; null (parameter: -1) is the newest."
+    span: Annotated[Count, Field(ge=0, le=10**9)] | Annotated[date, Strict()] | None = Field(
+        None, description="The span to read, a number or a date; null (parameter: -1) is the newest."
+    )
+    num_spans: Annotated[Count, Field(ge=1, le=10**6)] | Literal["all"] = Field(
+        1, description="How many numbers or days, up to `span`, to read; not each needs to be there."
     )
     input_dir: InputDir = Field(description="Folder of the files.")
     split_buckets: SplitBuckets = Field(SplitBuckets(), description="Hash buckets per split.")
@@ -121,6 +128,16 @@ class ExampleGenConfig(Section):
         if self.split.by == "time":
             return ("train", "eval", "test")[: len(self.split.ends) + 1]
         return tuple(self.split_buckets.model_dump(exclude_none=True))
+
+    @property
+    def span_count(self) -> int:
+        """How many spans are read, as `find_files` takes it."""
+        return ALL_SPANS if self.num_spans == "all" else self.num_spans
+
+    def input_files(self) -> list[str]:
+        """Returns the files that a run on this machine reads."""
+        span = NEWEST_SPAN if self.span is None else span_number(self.span)
+        return find_files(self.input_dir, self.pattern, span=span, num_spans=self.span_count)
 
     @property
     def csv_options(self) -> CsvOptions:
@@ -170,15 +187,35 @@ class ExampleGenConfig(Section):
 
     @field_validator("span")
     @classmethod
-    def _is_in_the_pattern(cls, span: int | None, info: ValidationInfo) -> int | None:
-        if span is not None and "{SPAN" not in info.data.get("pattern", "{SPAN}"):
-            raise ValueError("there is no {SPAN} in example_gen.pattern that it could stand for.")
+    def _is_in_the_pattern(cls, span: int | date | None, info: ValidationInfo) -> int | date | None:
+        if span is None or (pattern := info.data.get("pattern")) is None:
+            return span
+        needed = "{SPAN" if isinstance(span, int) else "{YYYY}"
+        if needed not in pattern:
+            name = needed.rstrip("}") + "}"
+            raise ValueError(f"there is no {name} in example_gen.pattern that it could stand for.")
         return span
+
+    @field_validator("num_spans")
+    @classmethod
+    def _are_in_the_pattern(cls, num_spans: int | str, info: ValidationInfo) -> int | str:
+        if num_spans != 1 and "{" not in info.data.get("pattern", "{"):
+            raise ValueError("there is neither {SPAN} nor a date in example_gen.pattern.")
+        return num_spans
 
     @model_validator(mode="after")
     def _stock_can_do_it(self) -> "ExampleGenConfig":
         if self.executor == "csv":
-            others = ("delimiter", "encoding", "null_values", "ignore_columns", "bad_rows", "max_bad_rows", "split")
+            others = (
+                "delimiter",
+                "encoding",
+                "null_values",
+                "ignore_columns",
+                "bad_rows",
+                "max_bad_rows",
+                "split",
+                "num_spans",
+            )
             changed = [name for name in others if getattr(self, name) != type(self).model_fields[name].default]
             if changed:
                 raise ValueError(f"executor: csv, TFX's own, knows nothing of {', '.join(changed)}. Leave that out.")

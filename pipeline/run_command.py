@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -24,6 +24,7 @@ from pipeline.disk import check_space
 from pipeline.gate_lines import print_gate, print_input
 from pipeline.interruption import Interruption, noted_interruption
 from pipeline.log_file import redirected_output
+from pipeline.new_data import inputs_digest, nothing_new
 from pipeline.run_facts import report_run
 from pipeline.run_lock import Holder, locked_pipeline
 from pipeline.run_outcome import Outcome, explain, found_dead, interrupted, judge
@@ -31,6 +32,7 @@ from pipeline.run_record import (
     ExitCode,
     RunPaths,
     RunRecord,
+    Summary,
     last_full_run_seconds,
     new_run_id,
 )
@@ -56,12 +58,26 @@ class RunOptions:
         from_component: Id of the first component that must execute, with all that depends on it.
         force_push: Why a model is pushed that the Evaluator refuses; empty pushes none.
         wait_secs: How long to wait for a command that holds the pipeline.
+        if_new_data: Whether nothing is done where neither data nor config changed since the last run.
     """
 
     use_cache: bool = True
     from_component: str | None = None
     force_push: str = ""
     wait_secs: float = 0.0
+    if_new_data: bool = False
+
+
+class _Begun(NamedTuple):
+    """What is known when a run begins: its config's file, the digest of its inputs, and who died before it."""
+
+    config_file: str
+    inputs_digest: str
+    died: Holder | None
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(inputs_digest=self.inputs_digest)
 
 
 def run_pipeline(
@@ -87,15 +103,18 @@ def run_pipeline(
         on_wait=lambda sentence: click.echo(sentence, err=True),
     ) as lock:
         paths = RunPaths(root, config.pipeline_name, new_run_id())
+        digest = inputs_digest(config)
+        if options.if_new_data and not lock.died and (sentence := nothing_new(paths, digest)):
+            click.echo(sentence, err=as_json)
+            return ExitCode.PUSHED
         lock.name("sluice run", run_id=paths.run_id)
         with (
             redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream,
             _temporary_folder(paths.temporary_dir),
             noted_interruption() as interruption,
         ):
-            record = _run(
-                config, paths, Terminal(stream), options, interruption, config_file=shown(config_file), died=lock.died
-            )
+            begun = _Begun(shown(config_file), digest, lock.died)
+            record = _run(config, paths, Terminal(stream), options, interruption, begun)
     if as_json:
         sys.stdout.write(record.to_json())
     return ExitCode(record.exit_code)
@@ -123,21 +142,19 @@ def _run(
     terminal: Terminal,
     options: RunOptions,
     interruption: Interruption,
-    *,
-    config_file: str,
-    died: Holder | None,
+    begun: _Begun,
 ) -> RunRecord:
     start = time.perf_counter()
-    terminal.print(f"Pipeline {config.pipeline_name} from {config_file}")
-    run, (exit_code, verdict, reasons) = _attempt(config, paths, terminal, interruption, options, died)
+    terminal.print(f"Pipeline {config.pipeline_name} from {begun.config_file}")
+    run, (exit_code, verdict, reasons) = _attempt(config, paths, terminal, interruption, options, begun.died)
     components = run.components if run else ()
     print_input(terminal, components)
     print_gate(terminal, components, paths)
     record, report = report_run(
-        RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components),
+        RunRecord(paths.run_id, exit_code, verdict, time.perf_counter() - start, components, begun.summary),
         config,
         paths,
-        config_file=config_file,
+        config_file=begun.config_file,
         pushed_dir=run.output_dir("Pusher", "pushed_model") if run and run.has_pushed else "",
         is_unchanged=bool(run and run.is_unchanged),
         reasons=reasons,

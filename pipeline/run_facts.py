@@ -63,7 +63,7 @@ def report_run(
     except (Exception, KeyboardInterrupt) as err:
         logging.exception("There is no report.")
         lines.append(f"Report  none: {type(err).__name__}: {err}; the log says more")
-    return dataclasses.replace(record, summary=_summary(run, facts, paths)), lines
+    return dataclasses.replace(record, summary=_summary(record, run, facts, paths)), lines
 
 
 def _trace_lines(facts: Facts) -> Iterator[str]:
@@ -94,10 +94,11 @@ def _write(facts: Facts, paths: RunPaths) -> None:
     write_whole(paths.page_file, render_page(facts))
 
 
-def _summary(run: RunFacts, facts: Facts, paths: RunPaths) -> Summary:
+def _summary(record: RunRecord, run: RunFacts, facts: Facts, paths: RunPaths) -> Summary:
     metrics = facts["evaluation"]["metrics"] if facts["evaluation"] else []
     digests = facts["digests"]
-    return Summary(
+    return dataclasses.replace(
+        record.summary,
         started=run["started"],
         outcome=run["outcome"],
         accuracy=next((each["candidate"] for each in metrics if each["name"] == "accuracy"), None),

@@ -169,6 +169,7 @@ class Summary:
         data_digest: Of the rows that were read, in whatever files and order.
         schema_digest: Of the schema.
         code_digest: Of the Trainer's code.
+        inputs_digest: Of data files, config, schema and module files.
         version: That holds this run's model.
         config_file: Where the config came from.
         report: The page.
@@ -182,6 +183,7 @@ class Summary:
     data_digest: str = ""
     schema_digest: str = ""
     code_digest: str = ""
+    inputs_digest: str = ""
     version: str = ""
     config_file: str = ""
     report: str = ""

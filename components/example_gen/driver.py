@@ -5,8 +5,6 @@ The stock driver fingerprints file count, total bytes and modification times in 
 is a miss.
 """
 
-import hashlib
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,13 +13,15 @@ from tfx.dsl.io import fileio
 from tfx.orchestration import data_types
 from tfx.proto import example_gen_pb2, range_config_pb2
 
-from components.example_gen import select_span
-
-_BLOCK_BYTES = 1 << 20
+from components.example_gen import SETTINGS, select_span
+from components.example_gen.input_files import files_digest, find_files
+from components.example_gen.settings import Settings
 
 
 class ContentDigestDriver(driver.FileBasedDriver):
-    """The stock file-based driver with a fingerprint of the files' content and a span by number."""
+    """The stock file-based driver with a fingerprint of the files' content, of all spans that are read."""
+
+    _num_spans = 1
 
     def resolve_exec_properties(
         self,
@@ -31,6 +31,8 @@ class ContentDigestDriver(driver.FileBasedDriver):
     ) -> dict[str, Any]:
         """Overrides the stock driver's choice of span."""
         select_span(exec_properties)
+        if SETTINGS in exec_properties:
+            self._num_spans = Settings.from_json(exec_properties[SETTINGS]).num_spans
         return super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
 
     def get_input_processor(
@@ -40,27 +42,18 @@ class ContentDigestDriver(driver.FileBasedDriver):
         input_base_uri: str | None = None,
     ) -> input_processor.FileBasedInputProcessor:
         """Overrides the stock driver's choice of input processor."""
-        return _ContentDigestInputProcessor(input_base_uri, splits, range_config)
+        processor = _ContentDigestInputProcessor(input_base_uri, splits, range_config)
+        processor.num_spans = self._num_spans
+        return processor
 
 
 class _ContentDigestInputProcessor(input_processor.FileBasedInputProcessor):
+    num_spans = 1
+
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
-        return "\n".join(
-            f"split:{split.name},sha256:{self._split_digest(split.pattern, span, version)}" for split in self._splits
-        )
+        digests = (f"split:{split.name},sha256:{self._split_digest(split.pattern, span)}" for split in self._splits)
+        return "\n".join(digests)
 
-    def _split_digest(self, pattern: str, span: int, version: int | None) -> str:
-        pattern = self.get_pattern_for_span_version(pattern, span, version)
-        files = sorted(fileio.glob(os.path.join(self._input_base_uri, pattern)))
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(os.path.basename(file).encode() + b"\0" + _file_digest(file))
-        return digest.hexdigest()
-
-
-def _file_digest(file_uri: str) -> bytes:
-    digest = hashlib.sha256()
-    with fileio.open(file_uri, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.digest()
+    def _split_digest(self, pattern: str, span: int) -> str:
+        files = find_files(self._input_base_uri, pattern, span=span, num_spans=self.num_spans, glob=fileio.glob)
+        return files_digest(files, fileio.open)

@@ -29,6 +29,7 @@ from components.data_gate import DataRefusedError
 from components.example_gen import SETTINGS, splits
 from components.example_gen.duplicates import count_duplicates, rows_digest
 from components.example_gen.faults import MOST_EXAMPLES
+from components.example_gen.input_files import find_files
 from components.example_gen.input_report import QUARANTINE_FILE, InputReport, write_report
 from components.example_gen.settings import Settings
 from components.example_gen.shards import Result, hash_file, open_file, write_shards
@@ -121,8 +122,12 @@ def _inputs(exec_properties: Mapping[str, Any], settings: Settings) -> list[tupl
     inputs = []
     for split in input_config.splits:
         pattern = posixpath.join(input_base, split.pattern)
+        found = sorted(fileio.glob(pattern))
+        if settings.num_spans != 1:
+            span = exec_properties[utils.SPAN_PROPERTY_NAME]
+            found = find_files(input_base, settings.pattern, span=span, num_spans=settings.num_spans, glob=fileio.glob)
         hidden = () if split.pattern.startswith(("_", ".")) else ("_", ".")
-        files = [file for file in sorted(fileio.glob(pattern)) if not posixpath.basename(file).startswith(hidden)]
+        files = [file for file in found if not posixpath.basename(file).startswith(hidden)]
         if not files:
             raise DataRefusedError(f"there is no file {pattern}.")
         of_input = settings

@@ -31,6 +31,8 @@ class Settings:
         ignore_columns: Columns that are left out.
         bad_rows: `fail` or `quarantine`.
         max_bad_rows: Largest share of rows in quarantine.
+        pattern: Of the files, if several spans are read.
+        num_spans: How many; `ALL_SPANS` for all.
         source_digest: Of the code, for the cache.
     """
 
@@ -43,6 +45,8 @@ class Settings:
     ignore_columns: tuple[str, ...] = ()
     bad_rows: str = "fail"
     max_bad_rows: float = 0.0
+    pattern: str = ""
+    num_spans: int = 1
     source_digest: str = ""
 
     @property
@@ -91,7 +95,7 @@ class Settings:
 
     def unlabelled(self) -> "Settings":
         """Returns the same for rows without a label, all in one split."""
-        return dataclasses.replace(self.with_splits(("unlabelled",), (1,)), label="")
+        return dataclasses.replace(self.with_splits(("unlabelled",), (1,)), label="", num_spans=1)
 
     def to_json(self, source_digest: str = "") -> str:
         """Returns what `from_json` reads; the digest of the code is for the cache."""
