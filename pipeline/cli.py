@@ -107,6 +107,9 @@ def run(
       sluice run nightly.yaml --if-new-data --wait 3600
       sluice run --force-push "sensor 3 was replaced; agreed in review 118"
     """
+    from pipeline.run_command import RunOptions, run_pipeline
+    from pipeline.run_lock import LockedError
+
     if no_cache and from_component:
         raise click.UsageError("--no-cache executes every component; leave out --from.")
     if if_new_data and (no_cache or from_component or force_push):
@@ -120,24 +123,14 @@ def run(
             "this process with --set 'beam={}'."
         )
     _make_dir(root)
-    from pipeline.run_command import RunOptions, run_pipeline
-    from pipeline.run_lock import LockedError
-
     options = RunOptions(not no_cache, from_component, force_push, wait_secs, if_new_data)
     try:
         exit_code = run_pipeline(config, options, config_file=config_file, root=root, as_json=as_json)
-    except LockedError as err:
-        click.echo(f"BUSY: {err}", err=True)
-        sys.exit(ExitCode.BUSY)
-    except OSError as err:
-        click.echo(f"FAILED: {err}", err=True)
-        sys.exit(ExitCode.FAILED)
-    if exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-        # Worker threads of a Beam pipeline that was interrupted may never end, and the interpreter would wait for them.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)
-    sys.exit(exit_code)
+    except (LockedError, OSError) as err:
+        is_busy = isinstance(err, LockedError)
+        click.echo(f"{'BUSY' if is_busy else 'FAILED'}: {err}", err=True)
+        sys.exit(ExitCode.BUSY if is_busy else ExitCode.FAILED)
+    _leave(exit_code)
 
 
 @main.command()
@@ -218,6 +211,15 @@ def doctor(root: Path) -> None:
     from pipeline.doctor import examine_and_print
 
     sys.exit(examine_and_print(root))
+
+
+def _leave(exit_code: ExitCode) -> None:
+    if exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        # Worker threads of a Beam pipeline that was interrupted may never end, and the interpreter would wait for them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
 def _make_dir(root: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ import pytest
 
 from components.pusher.versions import list_versions
 
+# A shell makes what it starts in the background ignore SIGINT, and a child inherits that.
+HEARING = ("env", "--default-signal=INT")
 NETWORK_GUARD = Path(__file__).parent / "network_guard"
 
 
@@ -73,16 +74,14 @@ class Command:
             "NETWORK_GUARD_FILE": str(self.guard_file),
         }
 
+    @property
+    def hearing_command(self):
+        return [*HEARING, *self.command]
+
     def __call__(self, *arguments):
         start = time.perf_counter()
         process = subprocess.run(
-            [*self.command, *arguments],
-            cwd=self.cwd,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            # A shell makes what it starts in the background ignore the signal.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            [*self.hearing_command, *arguments], cwd=self.cwd, env=self.environment, capture_output=True, text=True
         )
         seconds = time.perf_counter() - start
         record_file = max((self.root / "reports" / "reference").glob("*/run.json"))

@@ -135,13 +135,8 @@ def test_model_that_fails_exits_1_and_leaves_the_old_output(predict, sluice, ref
 def test_interrupt_exits_130_and_leaves_nothing(sluice, reference, rows, tmp_path):
     pq.write_table(pa.concat_tables([rows] * 200), tmp_path / "rows.parquet")
     command = [sluice.command[0], "predict", "rows.parquet", "--output", "out.csv", "--root", str(sluice.root)]
-
-    def hear_interrupts():  # a background job of a shell is born deaf to them
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    with subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
-    ) as process:
+    command = ["env", "--default-signal=INT", *command]  # which a background job of a shell is born deaf to
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any(file.stat().st_size for file in tmp_path.glob(".*out.csv*")):
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)

@@ -223,10 +223,8 @@ def test_failure_names_component_and_cause_and_logs_the_traceback(reference, slu
 
 def test_interrupted_run_exits_130(reference, sluice):
     process = subprocess.Popen(
-        [*sluice.command, "--no-cache"],
+        [*sluice.hearing_command, "--no-cache"],
         cwd=sluice.cwd, env=sluice.environment, stdout=subprocess.PIPE, text=True,
-        # A shell that put this test in the background left the signal ignored, which a child inherits.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while "ExampleGen" not in process.stdout.readline():
         assert process.poll() is None
