@@ -1,0 +1,90 @@
+"""Runs `sluice` and does something to it at one point: `python fault_driver.py COMPONENT PHASE ACTION sluice-arguments...`.
+
+PHASE: `prepared`, when the execution is registered and nothing is written; `writing`, at the first file, folder or
+rename that Python makes for it under the root; `executed`, when all is written and nothing published; `publishing`,
+before the metadata store commits; `published`, before the next component. COMPONENT may be `report` too: then `writing`
+is the run's report.
+
+ACTION: `kill`, by SIGKILL; `term`, by SIGTERM; `fill`, the file system of the root is filled to the last byte, with a
+file `ballast` beside the root.
+"""
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+
+from components.imports import quick_imports
+
+with quick_imports():
+    from pipeline import local_runner, run_command
+from pipeline.cli import main
+
+component, phase, action, *arguments = sys.argv[1:]
+root = Path(arguments[arguments.index("--root") + 1]).resolve()
+now = {"component": "", "is_writing": False}
+
+
+def act():
+    now["component"] = ""  # once
+    if action == "fill":
+        with open(root.with_name("ballast"), "wb", buffering=0) as ballast:
+            for size in (1 << 20, 1 << 12, 1):
+                try:
+                    while True:
+                        ballast.write(b"\0" * size)
+                except OSError as err:
+                    assert err.errno == errno.ENOSPC
+    else:
+        os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGTERM)
+
+
+def at(reached):
+    if now["component"] == component and reached == phase:
+        act()
+
+
+def hook(event, values):
+    if not now["is_writing"] or event not in ("open", "os.mkdir", "os.rename"):
+        return
+    path = values[1] if event == "os.rename" else values[0]
+    if event == "open" and not (values[2] & (os.O_WRONLY | os.O_RDWR)):
+        return
+    if isinstance(path, str | bytes | os.PathLike) and Path(os.fsdecode(path)).is_relative_to(root):
+        at("writing")
+
+
+def phased(name, *, before="", after="", writes=False):
+    original = getattr(local_runner._Launcher, name)
+
+    def method(self, *values, **named):
+        if name == "_prepare_execution":
+            now["component"] = self._pipeline_node.node_info.id
+        at(before)
+        now["is_writing"] = writes
+        try:
+            result = original(self, *values, **named)
+        finally:
+            now["is_writing"] = False
+        at(after)
+        return result
+
+    setattr(local_runner._Launcher, name, method)
+
+
+phased("_prepare_execution", after="prepared")
+phased("_run_executor", after="executed", writes=True)
+phased("_publish_successful_execution", before="publishing", after="published")
+report_run = run_command.report_run
+
+
+def reporting(*values, **named):
+    now.update(component="report", is_writing=True)
+    return report_run(*values, **named)
+
+
+run_command.report_run = reporting
+sys.addaudithook(hook)
+sys.argv[1:] = arguments
+main(prog_name="sluice")
