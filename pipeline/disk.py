@@ -1,6 +1,7 @@
 """Whether there is room for a run. Imports neither TensorFlow nor TFX."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ _PACKED = (".gz", ".zst", ".parquet")
 # What a run writes beside what it reads: of the reference problem, at 1 000 000 rows.
 _ARTIFACTS_PER_BYTE, _PACKED_FACTOR, _FIXED_BYTES = 1.0, 4.0, 32 * 2**20
 _MIB = 2**20
+_RESERVE_BYTES = 2**20  # for the log, the record and the report of a run that filled the disk
 
 
 class NoSpaceError(RuntimeError):
@@ -34,6 +36,24 @@ def check_space(config: PipelineConfig, root: Path) -> None:
             f"a run of this input writes about {needed / _MIB:.0f} MiB, and {shown(root)} has {free / _MIB:.0f} MiB "
             "free. `sluice clean --keep 1` removes the artifacts of older runs."
         )
+
+
+def keep_reserve(folder: Path) -> None:
+    """Takes room in a folder that `free_reserve` gives back, so that a full disk does not keep a run from telling of it.
+
+    Raises:
+        OSError: If there is none.
+    """
+    _reserve(folder).write_bytes(os.urandom(_RESERVE_BYTES))  # no hole in a file, and nothing that compresses
+
+
+def free_reserve(folder: Path) -> None:
+    """Gives back what `keep_reserve` took."""
+    _reserve(folder).unlink(missing_ok=True)
+
+
+def _reserve(folder: Path) -> Path:
+    return folder / "reserve"
 
 
 def causes(err: BaseException) -> Iterator[BaseException]:

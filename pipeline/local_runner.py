@@ -32,6 +32,7 @@ from components.pusher import OUTCOME_PROPERTY, REASON_PROPERTY
 from components.pusher.versions import list_versions
 from pipeline.config import PipelineConfig
 from pipeline.definition import create_components, create_pipeline
+from pipeline.disk import free_reserve, is_full
 from pipeline.recovery import CANCELED, FAILED, Leftovers, check_sqlite, recover, remove_unfinished, settle
 from pipeline.retries import can_pass, delay_secs
 from pipeline.run_record import ComponentRun, RunPaths
@@ -161,6 +162,8 @@ class LocalRun:
             try:
                 return self._launch(pipeline_node)
             except BaseException as err:
+                if is_full(err):
+                    free_reserve(self._paths.temporary_dir)  # the metadata store needs room to say that this failed
                 self._clean_up(CANCELED if isinstance(err, KeyboardInterrupt) else FAILED)
                 if attempt > self._retry.of(component) or not can_pass(err):
                     raise

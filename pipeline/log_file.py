@@ -54,7 +54,8 @@ def redirected_output(log_file: Path, *, descriptor: int = 1) -> Iterator[TextIO
         finally:
             for stream in (sys.stdout, sys.stderr):
                 if not stream.closed:
-                    stream.flush()
+                    with contextlib.suppress(OSError):  # the disk is full; the last line says so
+                        stream.flush()
             for redirected, original in zip((1, 2), saved, strict=True):
                 os.dup2(original, redirected)
                 os.close(original)

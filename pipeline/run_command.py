@@ -20,7 +20,7 @@ from components.exit_handler import notifier
 from components.imports import quick_imports
 from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
-from pipeline.disk import check_space
+from pipeline.disk import check_space, free_reserve, keep_reserve
 from pipeline.gate_lines import print_gate, print_input
 from pipeline.interruption import Interruption, noted_interruption
 from pipeline.log_file import redirected_output
@@ -107,14 +107,14 @@ def run_pipeline(
         if options.if_new_data and not lock.died and (sentence := nothing_new(paths, digest)):
             click.echo(sentence, err=as_json)
             return ExitCode.PUSHED
-        lock.name("sluice run", run_id=paths.run_id)
-        with (
-            redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream,
-            _temporary_folder(paths.temporary_dir),
-            noted_interruption() as interruption,
-        ):
-            begun = _Begun(shown(config_file), digest, lock.died)
-            record = _run(config, paths, Terminal(stream), options, interruption, begun)
+        with _temporary_folder(paths.temporary_dir):
+            lock.name("sluice run", run_id=paths.run_id)
+            with (
+                redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream,
+                noted_interruption() as interruption,
+            ):
+                begun = _Begun(shown(config_file), digest, lock.died)
+                record = _run(config, paths, Terminal(stream), options, interruption, begun)
     if as_json:
         sys.stdout.write(record.to_json())
     return ExitCode(record.exit_code)
@@ -125,9 +125,10 @@ def _temporary_folder(folder: Path) -> Iterator[None]:
     """Makes `folder` the one of temporary files, of C++ and of child processes too, and leaves nothing there."""
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
-    folder.mkdir(parents=True)
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
+        folder.mkdir(parents=True)
+        keep_reserve(folder)
         yield
     finally:
         tempfile.tempdir = before[0]
@@ -159,6 +160,7 @@ def _run(
         is_unchanged=bool(run and run.is_unchanged),
         reasons=reasons,
     )
+    free_reserve(paths.temporary_dir)
     _print_summary(terminal, record, config, paths)
     for line in (_write_record(record, paths), *report):
         terminal.print(line)

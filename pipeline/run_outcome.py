@@ -51,7 +51,8 @@ def found_dead(run: "LocalRun", paths: RunPaths, died: Holder | None) -> Iterato
     if not (died or leftovers.components or leftovers.folders):
         return
     who = f"{died} was killed{where}" if died else f"a run was killed{where}"
-    removed = f"; {len(leftovers.folders)} unfinished folders are removed" * bool(leftovers.folders)
+    num_folders = len(leftovers.folders)
+    removed = f"; {num_folders} unfinished folder{'s are' if num_folders > 1 else ' is'} removed" * bool(num_folders)
     yield f"{who}{removed}. What it finished is in the cache."
 
 

@@ -1,5 +1,6 @@
 """Runs the real command: the reference pipeline once per session, and a copy of the project that may be edited."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -88,6 +89,27 @@ class Command:
         record = json.loads(record_file.read_text())
         versions = list_versions(self.root / "serving_model" / "reference")
         return Result(process.returncode, process.stdout, process.stderr, seconds, record, self.root, versions)
+
+
+@pytest.fixture(scope="session")
+def new_command(tmp_path_factory):
+    """Makes a `sluice run` with a root of its own; `fault`, as of `fault_driver.py`, comes to each run of the command."""
+
+    def make(*fault, root=None):
+        root = root or tmp_path_factory.mktemp("runs") / "output"
+        driver = (sys.executable, str(Path(__file__).with_name("fault_driver.py")), *fault)
+        return Command(driver if fault else [str(Path(sys.executable).parent / "sluice")], root, root.parent)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def problems_of():
+    """What `consistency.py` finds under a root."""
+    spec = importlib.util.spec_from_file_location("consistency", Path(__file__).with_name("consistency.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.problems_of
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 
 from components.imports import quick_imports
+from pipeline.log_file import discarded_stderr
 
-with quick_imports():
+with discarded_stderr(), quick_imports():
     from pipeline import local_runner, run_command
 from pipeline.cli import main
 
