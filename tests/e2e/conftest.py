@@ -93,7 +93,7 @@ class Command:
 
 @pytest.fixture(scope="session")
 def new_command(tmp_path_factory):
-    """Makes a `sluice run` with a root of its own; `fault`, as of `fault_driver.py`, comes to each run of the command."""
+    """Makes a `sluice run` with a root of its own; `fault`, of `fault_driver.py`, comes to each of its runs."""
 
     def make(*fault, root=None):
         root = root or tmp_path_factory.mktemp("runs") / "output"

@@ -1,7 +1,7 @@
-"""Runs `sluice` and does something to it at one point: `python fault_driver.py COMPONENT PHASE ACTION sluice-arguments...`.
+"""Runs `sluice` and does something to it at one point: `fault_driver.py COMPONENT PHASE ACTION ARGUMENT...`.
 
 PHASE: `prepared`, when the execution is registered and nothing is written; `writing`, at the first file, folder or
-rename that Python makes for it under the root; `executed`, when all is written and nothing published; `publishing`,
+rename of its own under the root; `executed`, when all is written and nothing published; `publishing`,
 before the metadata store commits; `published`, before the next component. COMPONENT may be `report` too: then `writing`
 is the run's report.
 
@@ -19,6 +19,8 @@ from components.imports import quick_imports
 from pipeline.log_file import discarded_stderr
 
 with discarded_stderr(), quick_imports():
+    from tensorflow.python.lib.io import file_io
+
     from pipeline import local_runner, run_command
 from pipeline.cli import main
 
@@ -36,7 +38,8 @@ def act():
                     while True:
                         ballast.write(b"\0" * size)
                 except OSError as err:
-                    assert err.errno == errno.ENOSPC
+                    if err.errno != errno.ENOSPC:
+                        raise
     else:
         os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGTERM)
 
@@ -47,13 +50,26 @@ def at(reached):
 
 
 def hook(event, values):
-    if not now["is_writing"] or event not in ("open", "os.mkdir", "os.rename"):
+    if event not in ("open", "os.mkdir", "os.rename"):
         return
-    path = values[1] if event == "os.rename" else values[0]
     if event == "open" and not (values[2] & (os.O_WRONLY | os.O_RDWR)):
         return
-    if isinstance(path, str | bytes | os.PathLike) and Path(os.fsdecode(path)).is_relative_to(root):
+    at_path(values[1] if event == "os.rename" else values[0])
+
+
+def at_path(path):
+    if not now["is_writing"] or not isinstance(path, str | bytes | os.PathLike):
+        return
+    if Path(os.fsdecode(path)).is_relative_to(root):
         at("writing")
+
+
+def before_write(self, prewrite_check=file_io.FileIO._prewrite_check):
+    at_path(self.name)
+    prewrite_check(self)
+
+
+file_io.FileIO._prewrite_check = before_write  # of C++, which the audit hook does not see
 
 
 def phased(name, *, before="", after="", writes=False):

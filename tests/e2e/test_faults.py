@@ -56,7 +56,12 @@ def campaign(new_command):
 
 
 def new_model(numbers):
-    return ("--set", f"trainer.seed={next(numbers)}", "--set", "evaluator.thresholds=[{metric: accuracy, lower_bound: 0.5}]")
+    return (
+        "--set",
+        f"trainer.seed={next(numbers)}",
+        "--set",
+        "evaluator.thresholds=[{metric: accuracy, lower_bound: 0.5}]",
+    )
 
 
 def check_next_run(run, arguments, problems_of):
