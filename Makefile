@@ -12,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run validate doctor test lint check format benchmark image lock-check lock clean
+.PHONY: help setup run validate doctor test faults lint check format benchmark image lock-check lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ doctor: $(READY) ## Check this machine
 
 test: $(READY) ## Run all tests: ARGS="-m 'not e2e'" for the quick ones
 	@.venv/bin/python -m pytest $(ARGS)
+
+faults: $(READY) ## Kill runs at every point and fill the disk: half an hour; ARGS="--faults random" kills at any moment
+	@.venv/bin/python -m pytest --faults all $(ARGS) tests/e2e/test_faults.py tests/e2e/test_full_disk.py \
+		tests/e2e/test_neighbours.py tests/e2e/test_nightly.py -s
 
 lint: $(READY) lock-check ## Check format, lint, types, imports and the lock
 	@.venv/bin/ruff format --check .
