@@ -57,6 +57,11 @@ main.add_command(compare)
     help=f"Execute COMPONENT and all that depends on it: {', '.join((*COMPONENTS, *OPTIONAL_COMPONENTS))}.",
 )
 @click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on after the last component that finished, also where the config has `enable_cache: false`.",
+)
+@click.option(
     "--force-push",
     metavar="REASON",
     callback=checked_reason,
@@ -83,6 +88,7 @@ def run(
     root: Path,
     no_cache: bool,
     from_component: str | None,
+    resume: bool,
     force_push: str,
     span: str | None,
     if_new_data: bool,
@@ -103,6 +109,7 @@ def run(
       sluice run
       sluice run my.yaml --set trainer.num_epochs=20 --set 'evaluator.thresholds[0].lower_bound=0.95'
       sluice run --from Trainer
+      sluice run --resume
       sluice run nightly.yaml --span 2026-01-01:2026-01-31
       sluice run nightly.yaml --if-new-data --wait 3600
       sluice run --force-push "sensor 3 was replaced; agreed in review 118"
@@ -113,9 +120,11 @@ def run(
 
     if no_cache and from_component:
         raise click.UsageError("--no-cache executes every component; leave out --from.")
+    if resume and no_cache:
+        raise click.UsageError("--resume goes on from the cache; leave out --no-cache.")
     if if_new_data and (no_cache or from_component or force_push):
         raise click.UsageError("--if-new-data may do nothing; leave out --no-cache, --from and --force-push.")
-    config = load_or_exit(config_file, (*overrides, *span_overrides(span)))
+    config = load_or_exit(config_file, (*overrides, *span_overrides(span), *["enable_cache=true"] * resume))
     if force_push and config.pusher.executor == "stock":
         raise click.UsageError("--force-push needs the manifest that pusher.executor: atomic keeps.")
     if names := config.beam.distributed_components:

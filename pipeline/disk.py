@@ -39,7 +39,7 @@ def check_space(config: PipelineConfig, root: Path) -> None:
 
 
 def keep_reserve(folder: Path) -> None:
-    """Takes room in a folder that `free_reserve` gives back, so that a full disk does not keep a run from telling of it.
+    """Takes room in a folder that `free_reserve` gives back, for the words of a run that fills the disk.
 
     Raises:
         OSError: If there is none.

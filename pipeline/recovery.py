@@ -32,10 +32,12 @@ class Leftovers:
     Attributes:
         components: Whose executions had not ended, in their order.
         folders: That were removed.
+        num_gone: Artifacts that the metadata store called live and somebody removed.
     """
 
     components: tuple[str, ...]
     folders: tuple[Path, ...]
+    num_gone: int
 
 
 def check_sqlite(file: Path) -> None:
@@ -61,7 +63,7 @@ def check_sqlite(file: Path) -> None:
 
 
 def recover(handle: metadata.Metadata, pipeline_name: str, pipeline_root: Path) -> Leftovers:
-    """Marks dead executions as failed and removes what they and killed commands left.
+    """Marks dead executions as failed, removes what they and killed commands left, and forgets artifacts that are gone.
 
     Raises:
         MetadataError: If there are artifacts that the store does not know: it was lost, or is an old copy.
@@ -76,7 +78,7 @@ def recover(handle: metadata.Metadata, pipeline_name: str, pipeline_root: Path) 
         )
     for folder in (*folders, *_system_folders(pipeline_root)):
         shutil.rmtree(folder)
-    return Leftovers(dead, tuple(folders))
+    return Leftovers(dead, tuple(folders), _forget_gone(handle, pipeline_name, pipeline_root))
 
 
 def settle(
@@ -114,6 +116,23 @@ def sort_folders(handle: metadata.Metadata, pipeline_name: str, pipeline_root: P
         else:
             unknown.append(folder)
     return to_remove, unknown
+
+
+def _forget_gone(handle: metadata.Metadata, pipeline_name: str, pipeline_root: Path) -> int:
+    """Marks live artifacts as deleted that are not there; not those of a root that was moved. Returns how many."""
+    context = handle.store.get_context_by_type_and_name("pipeline", pipeline_name)
+    gone = [
+        artifact
+        for artifact in (handle.store.get_artifacts_by_context(context.id) if context else ())
+        if artifact.state == metadata_store_pb2.Artifact.LIVE
+        and Path(artifact.uri).is_relative_to(pipeline_root)
+        and not Path(artifact.uri).exists()
+    ]
+    for artifact in gone:
+        artifact.state = metadata_store_pb2.Artifact.DELETED
+    if gone:
+        handle.store.put_artifacts(gone)
+    return len(gone)
 
 
 def artifact_folders(pipeline_root: Path) -> Iterator[Path]:

@@ -48,6 +48,9 @@ def found_dead(run: "LocalRun", paths: RunPaths, died: Holder | None) -> Iterato
             summary = Summary(died.since, "killed", log=shown(dead.log_file))
             verdict = f"KILLED{where}: process {died.pid} on {died.host} ended without a word; found by {paths.run_id}"
             RunRecord(died.run_id, ExitCode.FAILED, verdict, 0.0, (), summary).write(dead.record_file)
+    if leftovers.num_gone:
+        gone = "1 artifact is" if leftovers.num_gone == 1 else f"{leftovers.num_gone} artifacts are"
+        yield f"{gone} gone; what wrote {'it' if leftovers.num_gone == 1 else 'them'} runs again."
     if not (died or leftovers.components or leftovers.folders):
         return
     who = f"{died} was killed{where}" if died else f"a run was killed{where}"
