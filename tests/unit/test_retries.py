@@ -108,5 +108,5 @@ def test_run_needs_room_by_the_size_of_its_input(tmp_path, reference_config_file
     )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 * 2**20))
     check_space(config, tmp_path)
-    with pytest.raises(NoSpaceError, match=r"writes about 232 MiB, and \S+ has 100 MiB free. `sluice clean --keep 1`"):
+    with pytest.raises(NoSpaceError, match=r"writes about 252 MiB, and \S+ has 100 MiB free. `sluice clean --keep 1`"):
         check_space(large, tmp_path)
