@@ -136,15 +136,21 @@ def _forget_gone(handle: metadata.Metadata, pipeline_name: str, pipeline_root: P
 
 
 def artifact_folders(pipeline_root: Path) -> Iterator[Path]:
-    """Yields the folder of every artifact, finished or not."""
+    """Yields the folder of every artifact, finished or not, but none that a link leads to."""
+    real_root = pipeline_root.resolve()
     for folder in sorted(pipeline_root.glob("*/*/*")):
-        if re.fullmatch("[0-9]{1,18}", folder.name) and not folder.parent.name.startswith("."):
+        if not re.fullmatch("[0-9]{1,18}", folder.name) or folder.parent.name.startswith("."):
+            continue
+        if folder.is_dir() and folder.resolve() == real_root / folder.relative_to(pipeline_root):
             yield folder
 
 
 def _system_folders(pipeline_root: Path) -> Iterator[Path]:
+    real_root = pipeline_root.resolve()
     for name in _SYSTEM_DIRS:
-        yield from sorted(pipeline_root.glob(f"*/{name}/*/*"))
+        for folder in sorted(pipeline_root.glob(f"*/{name}/*/*")):
+            if folder.resolve() == real_root / folder.relative_to(pipeline_root):
+                yield folder
 
 
 def _executions(handle: metadata.Metadata, pipeline_name: str) -> list[metadata_store_pb2.Execution]:
