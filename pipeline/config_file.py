@@ -116,7 +116,7 @@ def _check_span_pattern(pattern: str) -> str:
     return pattern
 
 
-SpanPattern = Annotated[str, Field(pattern=r"^[^/.].*$"), AfterValidator(_check_span_pattern)]
+SpanPattern = Annotated[str, Field(pattern=r"^[^/.].*$", max_length=250), AfterValidator(_check_span_pattern)]
 InputFile = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_file)]
 InputDir = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_dir_with_files)]
 
@@ -200,7 +200,7 @@ def _read_tree(config_file: str, extending: Sequence[str] = ()) -> dict[str, Any
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    if not isinstance(base, str) or not base.strip("\0"):
+    if not isinstance(base, str) or not base or "\0" in base:
         raise ConfigError(f"{config_file}: extends: must be the path of a config. Received: {base!r}.")
     base_file = os.path.join(base_dir, os.path.expanduser(base))
     if os.path.realpath(base_file) in extending:
