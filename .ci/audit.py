@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 _NEEDED = {"id": str, "package": str, "affected": list, "published": date, "summary": str}
 _SECONDS = 120
@@ -36,7 +36,7 @@ def load_advisories(file: Path) -> tuple[date, list[dict[str, Any]]]:
         known, advisories = document["known"], document["advisory"]
         for advisory in advisories:
             _check(advisory)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, InvalidSpecifier) as err:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as err:
         raise AuditError(f"{file} cannot be used: {err!r}") from err
     return known, advisories
 
@@ -49,7 +49,13 @@ def _check(advisory: Mapping[str, Any]) -> None:
     if wrong:
         raise ValueError(f"{advisory.get('id')}: {', '.join(wrong)}")
     for each in advisory["affected"]:
-        SpecifierSet(each)
+        _holds(each, Version("1"))
+
+
+def _holds(affected_range: Mapping[str, str], version: Version) -> bool:
+    """Whether a version lies in a range of OSV's kind: from where a fault came in to before it was fixed, if it was."""
+    introduced, fixed = affected_range.get("introduced", "0"), affected_range.get("fixed")
+    return version >= Version(introduced) and (fixed is None or version < Version(fixed))
 
 
 def locked_versions(lock: Path) -> dict[str, str]:
@@ -67,20 +73,21 @@ def affected(advisories: Sequence[Mapping[str, Any]], versions: Mapping[str, str
     """Yields the advisories that concern a locked version."""
     for advisory in advisories:
         version = versions.get(canonicalize_name(advisory["package"]))
-        ranges = map(SpecifierSet, advisory["affected"])
-        if version and any(each.contains(version, prereleases=True) for each in ranges):
+        if version and any(_holds(each, Version(version)) for each in advisory["affected"]):
             yield advisory
 
 
-def audit_offline(known: date, advisories: Sequence[Mapping[str, Any]], versions: Mapping[str, str], today: date) -> int:
+def audit_offline(
+    known: date, advisories: Sequence[Mapping[str, Any]], versions: Mapping[str, str], today: date
+) -> int:
     """Prints what concerns the lock and returns how many of that are not accepted."""
     found = list(affected(advisories, versions))
     for advisory in found:
         state = f"accepted until {advisory['accepted']['until']}" if is_accepted(advisory, today) else "NOT ACCEPTED"
         if "accepted" in advisory and not is_accepted(advisory, today):
-            state = f"NO LONGER ACCEPTED since {advisory['accepted']['until']}"
+            state = f"NOT ACCEPTED after {advisory['accepted']['until']}"
         name = f"{advisory['package']} {versions[canonicalize_name(advisory['package'])]}"
-        print(f"{state:<28}{name:<20} {advisory['id']}: {advisory['summary']}")
+        print(f"{state:<30} {name:<20} {advisory['id']}: {advisory['summary']}")
     open_ones = sum(not is_accepted(advisory, today) for advisory in found)
     counts = f"{open_ones} open, {len(found) - open_ones} accepted"
     print(f"{len(versions)} packages, {len(advisories)} advisories known on {known}: {counts}.")
