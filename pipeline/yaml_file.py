@@ -1,4 +1,4 @@
-"""Reads YAML that may be hostile: plain values alone, no key twice, of bounded size. Imports neither TensorFlow nor TFX."""
+"""Reads YAML that may be hostile: plain values alone, no key twice, of bounded size. Runs at compile time."""
 
 from collections.abc import Hashable
 from pathlib import Path

@@ -75,17 +75,19 @@ def test_what_is_not_accepted_or_no_longer_is_open(audit, capsys, until, num_ope
     assert lines[1] == f"1 packages, 1 advisories known on {TODAY}: {num_open} open, {1 - num_open} accepted."
 
 
+ENTRY = "known = 2026-11-24\n[[advisory]]\nid='a'\npackage='b'\npublished=2026-01-01\nsummary='c'\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "not = toml =",
         "known = 2026-11-24",
-        "known = 2026-11-24\n[[advisory]]\nid = 'GHSA-1'",
-        "known = 2026-11-24\n[[advisory]]\nid='a'\npackage='b'\naffected=[{fixed='about 3'}]\npublished=2026-01-01\nsummary='c'",
-        "known = 2026-11-24\n[[advisory]]\nid='a'\npackage='b'\naffected=[{fixed='3'}]\npublished=2026-01-01\nsummary='c'\n"
-        "accepted.reason = ' '\naccepted.until = 2027-01-01",
-        "known = 2026-11-24\n[[advisory]]\nid='a'\npackage='b'\naffected=[{fixed='3'}]\npublished=2026-01-01\nsummary='c'\n"
-        "accepted.reason = 'never reached'",
+        f"{ENTRY}affected = []",
+        f"{ENTRY}affected = [{{fixed = 'about 3'}}]",
+        f"{ENTRY}affected = [{{fixed = '3'}}]\naccepted = {{reason = ' ', until = 2027-01-01}}",
+        f"{ENTRY}affected = [{{fixed = '3'}}]\naccepted = {{reason = 'it is never reached'}}",
+        f"{ENTRY}affected = [{{fixed = '3'}}]\naccepted = {{reason = 'it is never reached', until = 'one day'}}",
     ],
 )
 def test_list_that_accepts_without_a_reason_or_an_end_is_refused(audit, tmp_path, text):
