@@ -132,7 +132,8 @@ def unsafe_code(tree):
     "text",
     ["import pickle", "from dill import loads", "yaml.load(text)", "yaml.load(text, yaml.Loader)", "eval(text)",
      "yaml.unsafe_load(text)", "exec(text)", "tempfile.mktemp()", "run('ls', shell=True)", "run('ls', shell=is_set)",
-     "get(url, verify=False)", "np.load(file, allow_pickle=True)", "keras.models.load_model(file)", "archive.extractall(x)"],
+     "get(url, verify=False)", "np.load(file, allow_pickle=True)", "keras.models.load_model(file)",
+     "archive.extractall(folder)"],
 )  # fmt: skip
 def test_unsafe_code_is_found(text):
     assert list(unsafe_code(ast.parse(text)))
