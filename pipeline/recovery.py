@@ -136,21 +136,22 @@ def _forget_gone(handle: metadata.Metadata, pipeline_name: str, pipeline_root: P
 
 
 def artifact_folders(pipeline_root: Path) -> Iterator[Path]:
-    """Yields the folder of every artifact, finished or not, but none that a link leads to."""
-    real_root = pipeline_root.resolve()
+    """Yields the folder of every artifact, finished or not, but none behind a link."""
     for folder in sorted(pipeline_root.glob("*/*/*")):
-        if not re.fullmatch("[0-9]{1,18}", folder.name) or folder.parent.name.startswith("."):
-            continue
-        if folder.is_dir() and folder.resolve() == real_root / folder.relative_to(pipeline_root):
+        is_numbered = re.fullmatch("[0-9]{1,18}", folder.name) and not folder.parent.name.startswith(".")
+        if is_numbered and folder.is_dir() and is_in_place(folder, pipeline_root):
             yield folder
 
 
+def is_in_place(path: Path, root: Path) -> bool:
+    """Whether no link between a root and a path under it leads elsewhere; what lies there must not be removed."""
+    return path.resolve() == root.resolve() / path.relative_to(root)
+
+
 def _system_folders(pipeline_root: Path) -> Iterator[Path]:
-    real_root = pipeline_root.resolve()
     for name in _SYSTEM_DIRS:
-        for folder in sorted(pipeline_root.glob(f"*/{name}/*/*")):
-            if folder.resolve() == real_root / folder.relative_to(pipeline_root):
-                yield folder
+        folders = sorted(pipeline_root.glob(f"*/{name}/*/*"))
+        yield from (folder for folder in folders if is_in_place(folder, pipeline_root))
 
 
 def _executions(handle: metadata.Metadata, pipeline_name: str) -> list[metadata_store_pb2.Execution]:

@@ -168,9 +168,10 @@ def test_what_becomes_part_of_a_path_stays_under_it(key, value, reference_config
     )
 
 
-@pytest.mark.parametrize("pattern", ["data/../../*.csv", "a/../*.csv", "x/.."])
-def test_pattern_does_not_climb_out_of_input_dir(pattern, reference_config_file):
-    assert "must stay under input_dir" in problem(reference_config_file, "example_gen.pattern", pattern)
+@pytest.mark.parametrize("key", ["example_gen.pattern", "bulk_inferrer.pattern"])
+@pytest.mark.parametrize("pattern", ["data/../../*.csv", "a/../*.csv", "x/..", "{SPAN}/../../*.csv"])
+def test_pattern_does_not_climb_out_of_input_dir(key, pattern, reference_config_file):
+    assert "must stay under input_dir" in problem(reference_config_file, key, pattern)
 
 
 @pytest.mark.parametrize("value", OUTSIDE)
@@ -284,10 +285,12 @@ def test_clean_removes_nothing_outside_whatever_the_metadata_store_names(uri, ro
     root.metadata_file.parent.mkdir(parents=True)
     connection = metadata.sqlite_metadata_connection_config(str(root.metadata_file))
     put_artifact(connection, uri.format(elsewhere / "model" / "1"))
+    root.log_file.parent.parent.mkdir()
+    (elsewhere / "mine.log").touch()
+    root.log_file.parent.symlink_to(elsewhere)
     with metadata.Metadata(connection) as handle:
-        assert find_doomed(handle, root, keep=1, with_unknown=True).folders == (
-            root.pipeline_root / "Evaluator" / "blessing" / "2",
-        )
+        doomed = find_doomed(handle, root, keep=1, with_unknown=True)
+    assert (doomed.folders, doomed.logs) == ((root.pipeline_root / "Evaluator" / "blessing" / "2",), ())
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "assets/../../outside"])
