@@ -71,7 +71,6 @@ def commands(folder, environment, reference_config_file, project_root):
         "run": ["run", "my.yaml", *quick],
         "run broken": ["run", "my.yaml", "--set", "trainer.module_file=broken.py"],
         "report": ["report", "--config", "my.yaml"],
-        "report json": ["report", "--config", "my.yaml", "--json"],
         "compare": ["compare", "last~1", "last", "--html", "comparison.html"],
         "history": ["history", "--config", "my.yaml", "--json"],
         "doctor": ["doctor"],
