@@ -27,6 +27,7 @@ from pipeline.config import load_config
 from pipeline.config_errors import ConfigError
 from pipeline.rehearsal.spec import SpecError, load_spec
 from pipeline.run_record import RunPaths
+from pipeline.serving.client import ServerError, connect
 from pipeline.serving.models import ServedModel
 from pipeline.serving.server import HOST, running_server
 
@@ -336,6 +337,22 @@ def test_server_answers_for_its_model_alone(path, saved_model, tmp_path):
         assert response.status_code in (400, 404)
         assert "root:" not in response.text
         assert set(response.json()) == {"error"}
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+@pytest.mark.parametrize("version", ["9" * 19, "9" * 5000])
+def test_version_that_no_server_can_have_is_a_sentence(scheme, version):
+    with pytest.raises(ServerError, match=r"no server has a version above 9223372036854775807\. Received: 9{19,40}\.$"):
+        connect(f"{scheme}://{HOST}:9", "doubler", version)
+
+
+def test_label_does_not_change_what_a_server_is_asked(saved_model, tmp_path):
+    shutil.copytree(saved_model, tmp_path / "doubler" / "1")
+    model = ServedModel("doubler", tmp_path / "doubler", lambda text: None)
+    with running_server(model, rest_port=0, grpc_port=0, poll_secs=60) as ports:
+        url = f"http://{HOST}:{ports.rest}"
+        with pytest.raises(ServerError, match=r"Unrecognized servable version label: \.\./versions/1"):
+            connect(url, "doubler", "../versions/1")
 
 
 def test_secret_of_the_notification_is_in_no_error(reference_config_file):
