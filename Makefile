@@ -12,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run validate doctor test faults lint check format benchmark image lock-check lock clean
+.PHONY: help setup run validate doctor test faults lint audit sbom check format benchmark image lock-check lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,15 @@ lint: $(READY) lock-check ## Check format, lint, types, imports and the lock
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-check: lint test ## Everything that CI runs
+audit: $(READY) ## Look the locked packages up in known advisories, online where there is a network
+	@.venv/bin/python .ci/audit.py $(UV)
+
+sbom: $(UV) ## List what is installed to run Sluice as CycloneDX in build/sluice.cdx.json
+	@mkdir -p build
+	@$(UV) export --frozen --no-dev --quiet --format cyclonedx1.5 --output-file build/sluice.cdx.json
+	@echo build/sluice.cdx.json
+
+check: lint audit test ## Everything that CI runs
 
 format: $(READY) ## Format the code and fix what ruff can fix
 	@.venv/bin/ruff check --fix --quiet .
@@ -61,7 +69,7 @@ lock: $(UV) ## Resolve the dependencies again and write uv.lock
 	@$(UV) lock --python 3.11
 
 clean: ## Remove .venv, the tools and the caches; keeps output/
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv .tools build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
 
 # The first of python3.11, python3 and python that is a Python 3.11; `make run PYTHON=...` names another.
 PYTHON = $(shell for python in python3.11 python3 python; do \

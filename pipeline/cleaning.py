@@ -14,7 +14,7 @@ from tfx.orchestration import metadata
 
 from components.model_manifest import ManifestError, read_manifest
 from components.pusher.versions import list_versions, read_policy, served_versions
-from pipeline.recovery import FAILED, settle, sort_folders
+from pipeline.recovery import FAILED, artifact_folders, is_in_place, settle, sort_folders
 from pipeline.reports.runs import list_runs
 from pipeline.run_record import ExitCode, RunPaths
 
@@ -66,8 +66,10 @@ def find_doomed(handle: metadata.Metadata, paths: RunPaths, *, keep: int, with_u
     doomed = {artifact.id: artifact for artifact in artifacts}
     unfinished, unknown = sort_folders(handle, paths.pipeline_name, paths.pipeline_root)
     old = [paths.pipeline_root.joinpath(*Path(artifact.uri).parts[-3:]) for artifact in doomed.values()]
-    folders = sorted({folder for folder in (*old, *unfinished, *unknown * with_unknown) if folder.is_dir()})
-    logs = sorted(file for file in paths.log_file.parent.glob("*.log") if file.stem not in kept)
+    removable = set(artifact_folders(paths.pipeline_root))  # whatever path the metadata store names
+    folders = sorted(removable & {*old, *unfinished, *unknown * with_unknown})
+    logs = [file for file in sorted(paths.log_file.parent.glob("*.log")) if file.stem not in kept]
+    logs = [file for file in logs if is_in_place(file.parent, paths.root)]
     return Doomed(
         tuple(folders), tuple(logs), tuple(doomed.values()), sum(map(_size, (*folders, *logs))), len(kept), versions
     )

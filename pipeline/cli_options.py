@@ -12,7 +12,7 @@ import click
 
 from components.example_gen.input_files import span_number
 from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
-from pipeline.config_errors import ConfigError
+from pipeline.config_errors import LONGEST_VALUE, ConfigError
 from pipeline.run_record import ExitCode, RunPaths
 
 
@@ -28,8 +28,17 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("config_file", metavar="[CONFIG]", default=REFERENCE_CONFIG)(command)
 
 
+def _checked_root(context: click.Context, parameter: click.Parameter, root: Path) -> Path:
+    try:
+        root.is_dir()
+    except OSError as err:  # as of a name that is too long, or a folder that may not be entered
+        raise click.BadParameter(f"{str(root)[:LONGEST_VALUE]} cannot be used: {err.strerror}.") from err
+    return root
+
+
 root_option = click.option(
     "--root",
+    callback=_checked_root,
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("output"),
     show_default=True,

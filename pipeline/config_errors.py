@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 LONGEST_VALUE = 60
+_SECRET = ("notification",)  # the one section that may hold secrets
 
 
 class ConfigError(ValueError):
@@ -42,6 +43,8 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> list[str]:
 def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
     value = repr(error["input"])
     value = value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 3] + "..."
+    if error["loc"][:1] == _SECRET and error["type"] != "literal_error":
+        value = "what may be a secret"
     name = error["loc"][-1] if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         return f"is not a known key.{choices(str(name), _known_keys(error['loc'], model))}"

@@ -3,7 +3,7 @@
 import ast
 import os
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from pydantic import (
 from components.example_gen.header import header_problems
 from components.example_gen.input_files import any_span, span_number, with_span
 from pipeline.config_errors import LONGEST_VALUE, ConfigError, dotted, explain, leaves
+from pipeline.yaml_file import LARGEST_CONFIG, parse_document, read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -100,6 +101,8 @@ def _dir_with_files(path: str, info: ValidationInfo) -> str:
 
 
 def _check_span_pattern(pattern: str) -> str:
+    if ".." in pattern.split("/") or not pattern.isprintable():
+        raise ValueError(f"{pattern!r} must stay under input_dir: no .. and no control characters.")
     if unknown := re.findall(r"\{(?!SPAN(?::\d+)?\}|VERSION(?::\d+)?\}|YYYY\}|MM\}|DD\})[^}]*\}?", pattern):
         expected = "Expected {SPAN}, {VERSION}, or {YYYY}, {MM} and {DD}."
         raise ValueError(f"{', '.join(unknown)} in '{pattern}' stands for nothing. {expected}")
@@ -113,7 +116,7 @@ def _check_span_pattern(pattern: str) -> str:
     return pattern
 
 
-SpanPattern = Annotated[str, Field(pattern=r"^[^/.].*$"), AfterValidator(_check_span_pattern)]
+SpanPattern = Annotated[str, Field(pattern=r"^[^/.].*$", max_length=250), AfterValidator(_check_span_pattern)]
 InputFile = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_existing_file)]
 InputDir = Annotated[str, BeforeValidator(absolute_path), AfterValidator(_dir_with_files)]
 
@@ -171,25 +174,9 @@ def read_config(model: type[Model], config_file: str, overrides: Sequence[str]) 
     return config
 
 
-class _StrictLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Overrides the stock loader, which lets the last of repeated keys win."""
-        keys = []
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=deep)
-            if key in keys:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key}' is there more than once", problem_mark=key_node.start_mark
-                )
-            keys.append(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(config_file: str) -> dict[str, Any]:
     try:
-        tree = yaml.load(Path(config_file).read_text(encoding="utf-8"), _StrictLoader)
+        tree = parse_document(read_text(Path(config_file), LARGEST_CONFIG))
     except OSError as err:
         raise ConfigError(f"{config_file}: cannot be read: {err.strerror}.") from err
     except UnicodeDecodeError as err:
@@ -213,7 +200,7 @@ def _read_tree(config_file: str, extending: Sequence[str] = ()) -> dict[str, Any
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    if not isinstance(base, str) or not base.strip("\0"):
+    if not isinstance(base, str) or not base or "\0" in base:
         raise ConfigError(f"{config_file}: extends: must be the path of a config. Received: {base!r}.")
     base_file = os.path.join(base_dir, os.path.expanduser(base))
     if os.path.realpath(base_file) in extending:
@@ -262,7 +249,7 @@ def _override(tree: dict[str, Any], override: str) -> str:
     if not equals or not path:
         raise ConfigError(f"--set {override}: is not KEY=VALUE, for example trainer.num_epochs=1.")
     try:
-        value = yaml.safe_load(text)
+        value = parse_document(text)
     except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise ConfigError(f"--set {override[:LONGEST_VALUE]}: the value is not YAML.") from err
     parent: Any = tree

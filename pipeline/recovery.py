@@ -136,15 +136,22 @@ def _forget_gone(handle: metadata.Metadata, pipeline_name: str, pipeline_root: P
 
 
 def artifact_folders(pipeline_root: Path) -> Iterator[Path]:
-    """Yields the folder of every artifact, finished or not."""
+    """Yields the folder of every artifact, finished or not, but none behind a link."""
     for folder in sorted(pipeline_root.glob("*/*/*")):
-        if re.fullmatch("[0-9]{1,18}", folder.name) and not folder.parent.name.startswith("."):
+        is_numbered = re.fullmatch("[0-9]{1,18}", folder.name) and not folder.parent.name.startswith(".")
+        if is_numbered and folder.is_dir() and is_in_place(folder, pipeline_root):
             yield folder
+
+
+def is_in_place(path: Path, root: Path) -> bool:
+    """Whether no link between a root and a path under it leads elsewhere; what lies there must not be removed."""
+    return path.resolve() == root.resolve() / path.relative_to(root)
 
 
 def _system_folders(pipeline_root: Path) -> Iterator[Path]:
     for name in _SYSTEM_DIRS:
-        yield from sorted(pipeline_root.glob(f"*/{name}/*/*"))
+        folders = sorted(pipeline_root.glob(f"*/{name}/*/*"))
+        yield from (folder for folder in folders if is_in_place(folder, pipeline_root))
 
 
 def _executions(handle: metadata.Metadata, pipeline_name: str) -> list[metadata_store_pb2.Execution]:

@@ -58,7 +58,14 @@ def forbidden_operations(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
             found.setdefault("a function is compiled by XLA (jit_compile), which TF Serving has switched off", name)
     for op, where in _load_operations_in_requests(meta_graph):
         found.setdefault(f"{op} reads or writes files on a request", where)
-    return [f"{what}, in {where}" for what, where in sorted(found.items())]
+    outside = sorted({asset.filename for asset in meta_graph.asset_file_def if not _is_inside(asset.filename)})
+    problems = [f"the asset {name!r} lies outside of the model's assets" for name in outside]
+    return [*problems, *(f"{what}, in {where}" for what, where in sorted(found.items()))]
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name leads to a file under the folder of the assets, where TensorFlow looks for it as it is."""
+    return bool(name) and not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
 
 
 def _load_operations_in_requests(meta_graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tuple[str, str]]:

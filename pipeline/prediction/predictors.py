@@ -115,7 +115,8 @@ def find_version(base_dir: Path, version: str = "") -> int:
         raise InputError(str(err)) from err
     if not versions:
         raise InputError(f"{base_dir} has no pushed model. Run `sluice run` first, or name another --root.")
-    found = int(version) if version.isdecimal() else labels.get(version) if version else max(served, default=None)
+    numbers = {str(number): number for number in versions}
+    found = {**labels, **numbers}.get(version) if version else max(served, default=None)
     if found not in versions:
         known = ", ".join([*map(str, versions), *sorted(labels)])
         raise InputError(f"{base_dir} has no version {version or 'that is served'}. Expected one of: {known}.")

@@ -20,6 +20,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import (
     PipelineTaskSpec,
 )
 
+from pipeline.yaml_file import LARGEST_SPEC, parse_documents, read_text
+
 _FAIL_FAST = "PIPELINE_FAILURE_POLICY_FAIL_FAST"
 _FOLDER_NAME = re.compile(r"(?!\.)[^/\0]{1,200}")
 _LARGEST_INTEGER = 2**53  # beyond which JSON's numbers are not exact
@@ -79,12 +81,12 @@ def read_documents(file: Path) -> list[dict[str, Any]]:
         SpecError: If it cannot be read or is neither.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file, LARGEST_SPEC)
         # JSON is almost YAML: 1e-05 is a number in the one and a text in the other.
-        documents = [json.loads(text)] if text.startswith("{") else list(yaml.safe_load_all(text))
+        documents = [json.loads(text)] if text.startswith("{") else parse_documents(text)
     except OSError as err:
         raise SpecError(f"{file}: cannot be read: {err.strerror}.") from err
-    except (yaml.YAMLError, ValueError) as err:
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise SpecError(f"{file}: is not YAML or JSON: {' '.join(str(err).split())}.") from err
     if not documents or not all(isinstance(document, dict) for document in documents):
         raise SpecError(f"{file}: is not a pipeline spec: it holds no 'key: value' lines.")

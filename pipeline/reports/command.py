@@ -21,7 +21,7 @@ from pipeline.reports.compare import compare_facts
 from pipeline.reports.compare_view import print_comparison, render_comparison
 from pipeline.reports.history import print_history
 from pipeline.reports.runs import Run, RunError, find_run, list_runs
-from pipeline.run_record import ExitCode, RunPaths
+from pipeline.run_record import ExitCode, RunPaths, write_whole
 from pipeline.terminal import shown
 
 
@@ -72,7 +72,7 @@ def report(paths: RunPaths, run: str, opens: bool, as_json: bool) -> None:
         from components.run_report.page import render_page
 
     page = found.folder / PAGE_FILE
-    page.write_text(render_page(facts), encoding="utf-8")
+    write_whole(page, render_page(facts))
     click.echo(shown(page))
     if opens and not webbrowser.open(page.as_uri()):
         raise RunError(f"there is no browser to open {page.as_uri()} in.")

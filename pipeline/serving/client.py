@@ -7,6 +7,7 @@ answered it first, so that one file is predicted by one model.
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ Array = npt.NDArray[Any]
 GRPC_SCHEME = "grpc://"
 SCHEMES = ("http://", "https://", GRPC_SCHEME)
 _SIGNATURE = "serving_features"
+_LARGEST_VERSION = 2**63 - 1
 _CONNECT_SECS = 5.0
 _NUM_RETRIES = 3
 _FIRST_PAUSE_SECS = 0.2
@@ -84,6 +86,8 @@ def connect(server: str, model_name: str, version: str = "") -> Client:
     Raises:
         ServerError: If the server cannot be reached or has no such version.
     """
+    if version.isdecimal() and (len(version) > len(str(_LARGEST_VERSION)) or int(version) > _LARGEST_VERSION):
+        raise ServerError(f"no server has a version above {_LARGEST_VERSION}. Received: {version[:40]}.")
     if server.startswith(GRPC_SCHEME):
         return GrpcClient(server.removeprefix(GRPC_SCHEME), model_name, version=version)
     return RestClient(server, model_name, version=version)
@@ -108,7 +112,8 @@ class RestClient:
         self._session.mount(self._url, HTTPAdapter(max_retries=retries))
         model_path = f"/v1/models/{model_name}"
         kind = "versions" if version.isdecimal() else "labels"
-        metadata = self._call("GET", f"{model_path}/{kind}/{version}/metadata" if version else f"{model_path}/metadata")
+        path = f"{model_path}/{kind}/{quote(version, safe='')}" if version else model_path
+        metadata = self._call("GET", f"{path}/metadata")
         try:
             self.version = int(metadata["model_spec"]["version"])
         except (KeyError, TypeError, ValueError) as err:
