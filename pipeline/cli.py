@@ -114,8 +114,7 @@ def run(
       sluice run nightly.yaml --if-new-data --wait 3600
       sluice run --force-push "sensor 3 was replaced; agreed in review 118"
     """
-    from pipeline.disk import full_disk, is_full
-    from pipeline.run_command import RunOptions, run_pipeline
+    from pipeline.run_command import RunOptions, run_pipeline, without_run
     from pipeline.run_lock import LockedError
 
     if no_cache and from_component:
@@ -136,12 +135,9 @@ def run(
     options = RunOptions(not no_cache, from_component, force_push, wait_secs, if_new_data)
     try:
         exit_code = run_pipeline(config, options, config_file=config_file, root=root, as_json=as_json)
-    except LockedError as err:
-        click.echo(f"BUSY: {err}", err=True)
-        sys.exit(ExitCode.BUSY)
-    except OSError as err:
-        click.echo(f"FAILED: {full_disk(root) if is_full(err) else err}", err=True)
-        sys.exit(ExitCode.FAILED)
+    except (LockedError, OSError) as err:
+        click.echo(without_run(err, root), err=True)
+        sys.exit(ExitCode.BUSY if isinstance(err, LockedError) else ExitCode.FAILED)
     _leave(exit_code)
 
 

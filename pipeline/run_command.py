@@ -20,13 +20,13 @@ from components.exit_handler import notifier
 from components.imports import quick_imports
 from components.trainer import TRAINING_TRACE_FILE
 from pipeline.config import PipelineConfig
-from pipeline.disk import check_space, free_reserve, keep_reserve
+from pipeline.disk import check_space, free_reserve, full_disk, is_full, keep_reserve
 from pipeline.gate_lines import print_gate, print_input
 from pipeline.interruption import Interruption, noted_interruption
 from pipeline.log_file import redirected_output
 from pipeline.new_data import inputs_digest, nothing_new
 from pipeline.run_facts import report_run
-from pipeline.run_lock import Holder, locked_pipeline
+from pipeline.run_lock import Holder, LockedError, locked_pipeline
 from pipeline.run_outcome import Outcome, explain, found_dead, interrupted, judge
 from pipeline.run_record import (
     ExitCode,
@@ -118,6 +118,13 @@ def run_pipeline(
     if as_json:
         sys.stdout.write(record.to_json())
     return ExitCode(record.exit_code)
+
+
+def without_run(err: LockedError | OSError, root: Path) -> str:
+    """Says why `run_pipeline` did not even begin."""
+    if isinstance(err, LockedError):
+        return f"BUSY: {err}"
+    return f"FAILED: {full_disk(root) if is_full(err) else err}"
 
 
 @contextlib.contextmanager
