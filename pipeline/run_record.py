@@ -24,7 +24,12 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "Pusher",
     "RunReport",
 )
-OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
+OPTIONAL_COMPONENTS = (
+    "Tuner",  # with `tuner.algorithm`, before the Trainer
+    "WarmStart",  # with `trainer.warm_start`, between the two
+    "UnlabelledExampleGen",  # with `bulk_inferrer.input_dir`, at the end
+    "BulkInferrer",
+)
 BEAM_COMPONENTS = (  # those that run Beam
     "ExampleGen",
     "StatisticsGen",

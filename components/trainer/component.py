@@ -45,6 +45,8 @@ def create_trainer(
     hyperparameters: Mapping[str, Any],
     custom: Mapping[str, Any],
     materialized: bool,
+    tuned: types.BaseChannel | Mapping[str, Any] | None = None,
+    base_model: types.BaseChannel | None = None,
 ) -> Trainer:
     """Creates the node that fits the model on the split `train` and validates it on the split `eval`.
 
@@ -59,6 +61,9 @@ def create_trainer(
             `num_epochs` and `learning_rate`, which must be there, may be RuntimeParameters.
         materialized: Whether `examples` are transformed; reaches `run_fn` as `fn_args.custom_config["materialized"]`.
         custom: Likewise, as `fn_args.custom_config["custom"]`; for module files of the user's own.
+        tuned: HyperParameters that take the place of those of the same names: the Tuner's, or those of `hyperparameters`
+            that an earlier tuning found; reach `run_fn` as `fn_args.custom_config["tuned"]`.
+        base_model: Model of WarmStart, for training to start from; reaches `run_fn` as `fn_args.base_model`.
 
     Returns:
         A node with the outputs `model` (Model) and `model_run` (ModelRun).
@@ -72,6 +77,8 @@ def create_trainer(
         "materialized": materialized,
         "source_digest": source_digest(executor.__file__, module_file),
     }
+    if isinstance(tuned, Mapping):
+        custom_config["tuned"] = dict(tuned)
     return Trainer(
         _TrainerSpec(
             module_file=module_file,
@@ -83,6 +90,8 @@ def create_trainer(
             eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
             custom_config=json.dumps(custom_config),
             **{name: hyperparameters[name] for name in executor.RUN_PARAMETERS},
+            hyperparameters=tuned if isinstance(tuned, types.BaseChannel) else None,
+            base_model=base_model,
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )
