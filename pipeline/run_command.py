@@ -19,6 +19,7 @@ from components.evaluator.verdict_file import load_verdict
 from components.exit_handler import notifier
 from components.imports import quick_imports
 from components.trainer import TRAINING_TRACE_FILE
+from components.tuner import PROGRESS_LOGGER
 from pipeline.config import PipelineConfig
 from pipeline.disk import check_space
 from pipeline.gate_lines import print_gate, print_input
@@ -237,7 +238,8 @@ def _attempt(
         check_space(config, paths.root)
         if options.from_component or not options.use_cache:
             run.disable_cache(options.from_component if options.use_cache else None)
-        run.execute(start, terminal.finish_component, tell)
+        with _shown_progress(terminal):
+            run.execute(start, terminal.finish_component, tell)
         terminal.stop()
         return run, judge(run, paths, terminal)
     except BaseException as err:  # a module file that calls sys.exit has failed too
@@ -250,6 +252,18 @@ def _attempt(
     finally:
         interruption.is_raised = False
         terminal.stop()
+
+
+@contextlib.contextmanager
+def _shown_progress(terminal: Terminal) -> Iterator[None]:
+    """Shows the Tuner's trials as they begin."""
+    logger, handler = logging.getLogger(PROGRESS_LOGGER), logging.Handler()
+    handler.emit = lambda record: terminal.tell(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _wall_time(record: RunRecord, full_run_seconds: float | None) -> str:

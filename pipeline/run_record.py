@@ -176,6 +176,8 @@ class Summary:
         code_digest: Of the Trainer's code.
         inputs_digest: Of data files, config, schema and module files.
         version: That holds this run's model.
+        tuned: Hyperparameters that tuning found, in words.
+        start: Where training started, if not from new weights as ever, in words.
         config_file: Where the config came from.
         report: The page.
         log: The log.
@@ -190,6 +192,8 @@ class Summary:
     code_digest: str = ""
     inputs_digest: str = ""
     version: str = ""
+    tuned: str = ""
+    start: str = ""
     config_file: str = ""
     report: str = ""
     log: str = ""

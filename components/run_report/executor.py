@@ -31,6 +31,7 @@ def RunReport(
     report: OutputArtifact[standard_artifacts.ModelEvaluation],
     settings: Parameter[str],
     findings: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
+    tuner_results: InputArtifact[standard_artifacts.TunerResults] = None,
 ) -> None:
     """Writes `facts.json` and `index.html` of `report`; if it cannot, that is logged, and no reason to fail a run."""
     with quick_imports():
@@ -42,6 +43,7 @@ def RunReport(
         "statistics": statistics,
         "findings": findings,
         "transform_graph": transform_graph,
+        "tuner_results": tuner_results,
         "model": model,
         "model_run": model_run,
         "baseline_model": baseline_model,

@@ -61,8 +61,8 @@ def create_trainer(
             `num_epochs` and `learning_rate`, which must be there, may be RuntimeParameters.
         materialized: Whether `examples` are transformed; reaches `run_fn` as `fn_args.custom_config["materialized"]`.
         custom: Likewise, as `fn_args.custom_config["custom"]`; for module files of the user's own.
-        tuned: HyperParameters that take the place of those of the same names: the Tuner's, or those of `hyperparameters`
-            that an earlier tuning found; reach `run_fn` as `fn_args.custom_config["tuned"]`.
+        tuned: The Tuner's HyperParameters, which take the place of those of the same names; or those of
+            `hyperparameters` that an earlier tuning found. Reach `run_fn` as `fn_args.custom_config["tuned"]`.
         base_model: Model of WarmStart, for training to start from; reaches `run_fn` as `fn_args.base_model`.
 
     Returns:

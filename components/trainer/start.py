@@ -22,7 +22,7 @@ def start_from(model: keras.Model, base_model: str, tft_output: tft.TFTransformO
 
     Args:
         model: Built, not yet fitted.
-        base_model: What WarmStart gave: folder of the SavedModel, in which there is none if there is none to start from.
+        base_model: Folder of the SavedModel that WarmStart gave; empty if there is none to start from.
         tft_output: Output of Transform, of which the model takes the features.
         schema_file: The curated schema.
 
@@ -47,7 +47,7 @@ def start_from(model: keras.Model, base_model: str, tft_output: tft.TFTransformO
 
 
 def _other_categories(manifest: Manifest, tft_output: tft.TFTransformOutput, schema_file: str) -> str:
-    """Says why a category's position may stand for another category in the model of the manifest; empty if it cannot."""
+    """Says why a category's position may stand for another category in the other model; empty if it cannot."""
     if not manifest["roles"].get("categorical"):
         return ""
     if manifest["schema_digest"] != file_sha256(schema_file):
