@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 from components.model_manifest import MANIFEST_FILE, Manifest, file_sha256, is_there, read_manifest
 from components.warm_start import load_base
 
-_KEY = "_all_variables/{}/.ATTRIBUTES/VARIABLE_VALUE"  # where keras.export.ExportArchive keeps model.variables
+_KEY = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"  # where keras.export.ExportArchive keeps model.variables, in order
 
 
 def start_from(model: keras.Model, base_model: str, tft_output: tft.TFTransformOutput, *, schema_file: str) -> str:
