@@ -126,6 +126,12 @@ def _oracle(search: Mapping[str, Any], own: Mapping[str, Any]) -> keras_tuner.Or
     }
     if search["algorithm"] == "hyperband":
         oracle = _Hyperband(max_epochs=search["num_epochs"], factor=_FACTOR, **settings)
+        sizes = (
+            oracle._get_size(bracket, each)
+            for bracket in range(oracle._get_num_brackets())
+            for each in range(bracket + 1)
+        )
+        oracle.max_trials = 1 + sum(sizes)  # which TFX's executor reads
     else:
         oracle = _RandomSearch(max_trials=search["max_trials"], **settings)
     oracle.own = {name: packed(name, own[name]) for name in TUNED if name in settings["hyperparameters"].values}

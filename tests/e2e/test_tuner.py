@@ -178,12 +178,6 @@ def test_unchanged_run_after_a_push_is_cached_whole(runs_of_warm_start, warm):
     assert again.text.splitlines()[-1].startswith("NOTHING TO DO")
 
 
-def test_training_done_again_ends_where_it_did(runs_of_warm_start, warm):
-    again = runs_of_warm_start(1000, "enable_cache=false")
-    assert "Trainer" in again.executed
-    assert again.val_loss == warm.val_loss  # and not further, from its own weights
-
-
 def test_other_features_start_cold_and_say_so(runs_of_warm_start, warm, reference_schema_file, tmp_path):
     text = Path(reference_schema_file).read_text()
     fewer = re.sub(r'feature \{\s+name: "wind_speed_m_s".*?\n\}\n', "", text, flags=re.DOTALL)
@@ -193,7 +187,6 @@ def test_other_features_start_cold_and_say_so(runs_of_warm_start, warm, referenc
         1000,
         f"schema_gen.schema_file={tmp_path / 'schema.pbtxt'}",
         "example_gen.ignore_columns=[wind_speed_m_s]",
-        "evaluator.baseline=none",
     )
     reason = r"cold: version \d+ does not fit: it takes wind_speed_m_s, which the rows no longer have"
     assert re.search(rf"^Start   {reason}$", run.text, re.MULTILINE), run.text

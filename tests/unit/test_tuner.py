@@ -59,6 +59,7 @@ def test_hyperband_takes_the_best_of_the_full_trials_alone():
     search = search_with(lambda values, epochs: epochs + values["learning_rate"], "hyperband")
     epochs = {trial.hyperparameters.values.get("tuner/epochs", 9) for trial in search.oracle.trials.values()}
     assert epochs == {1, 3, 9}
+    assert len(search.oracle.trials) == search.oracle.max_trials  # of its own accord
     assert search.get_best_hyperparameters()[0].values.get("tuner/epochs", 9) == 9
 
 
