@@ -113,9 +113,10 @@ def run_pipeline(
             redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream,
             _temporary_folder(paths.temporary_dir),
             noted_interruption() as interruption,
+            _shown_progress(Terminal(stream)) as terminal,
         ):
             begun = _Begun(shown(config_file), digest, lock.died)
-            record = _run(config, paths, Terminal(stream), options, interruption, begun)
+            record = _run(config, paths, terminal, options, interruption, begun)
     if as_json:
         sys.stdout.write(record.to_json())
     return ExitCode(record.exit_code)
@@ -238,8 +239,7 @@ def _attempt(
         check_space(config, paths.root)
         if options.from_component or not options.use_cache:
             run.disable_cache(options.from_component if options.use_cache else None)
-        with _shown_progress(terminal):
-            run.execute(start, terminal.finish_component, tell)
+        run.execute(start, terminal.finish_component, tell)
         terminal.stop()
         return run, judge(run, paths, terminal)
     except BaseException as err:  # a module file that calls sys.exit has failed too
@@ -255,13 +255,13 @@ def _attempt(
 
 
 @contextlib.contextmanager
-def _shown_progress(terminal: Terminal) -> Iterator[None]:
+def _shown_progress(terminal: Terminal) -> Iterator[Terminal]:
     """Shows the Tuner's trials as they begin."""
     logger, handler = logging.getLogger(PROGRESS_LOGGER), logging.Handler()
     handler.emit = lambda record: terminal.tell(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     try:
-        yield
+        yield terminal
     finally:
         logger.removeHandler(handler)
 

@@ -38,19 +38,11 @@ def RunReport(
         from components.run_report.page import render_page  # and matplotlib, which compiling needs not
 
     artifacts: dict[str, Any] = {
-        "examples": examples,
-        "schema": schema,
-        "statistics": statistics,
-        "findings": findings,
-        "transform_graph": transform_graph,
-        "tuner_results": tuner_results,
-        "model": model,
-        "model_run": model_run,
-        "baseline_model": baseline_model,
-        "infra_blessing": infra_blessing,
-        "evaluation": evaluation,
+        "examples": examples, "schema": schema, "statistics": statistics, "findings": findings,
+        "transform_graph": transform_graph, "tuner_results": tuner_results, "model": model, "model_run": model_run,
+        "baseline_model": baseline_model, "infra_blessing": infra_blessing, "evaluation": evaluation,
         "blessing": blessing,
-    }
+    }  # fmt: skip
     try:
         facts = collect_facts(
             {name: artifact.uri for name, artifact in artifacts.items() if artifact}, json.loads(settings)

@@ -12,6 +12,7 @@ from tfx.types import component_spec, standard_artifacts, standard_component_spe
 
 from components.source_digest import source_digest
 from components.trainer import executor
+from components.trainer.executor import RUN_PARAMETERS
 from schema import FeatureRoles
 
 
@@ -70,9 +71,7 @@ def create_trainer(
     """
     custom_config = {
         "roles": dataclasses.asdict(roles),
-        "hyperparameters": {
-            name: value for name, value in hyperparameters.items() if name not in executor.RUN_PARAMETERS
-        },
+        "hyperparameters": {name: each for name, each in hyperparameters.items() if name not in RUN_PARAMETERS},
         "custom": dict(custom),
         "materialized": materialized,
         "source_digest": source_digest(executor.__file__, module_file),
@@ -89,7 +88,7 @@ def create_trainer(
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
             custom_config=json.dumps(custom_config),
-            **{name: hyperparameters[name] for name in executor.RUN_PARAMETERS},
+            **{name: hyperparameters[name] for name in RUN_PARAMETERS},
             hyperparameters=tuned if isinstance(tuned, types.BaseChannel) else None,
             base_model=base_model,
             model=types.Channel(type=standard_artifacts.Model),
