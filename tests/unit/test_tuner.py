@@ -6,6 +6,7 @@ import tempfile
 import keras_tuner
 import pytest
 
+from components.run_report.training_facts import collect_training
 from components.tuner import best_values, packed
 from components.tuner.module import Search, _oracle
 from pipeline.config import load_config
@@ -176,3 +177,30 @@ def test_search_is_told_what_is_null_in_the_config(reference_config_file):
     search = config.tuner.search(config.trainer)
     assert (search["max_trials"], search["num_epochs"]) == (10, 7)
     assert set(search["search_space"]) == set(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        (None, "learning_rate 0.02, hidden_units [8], as found by an earlier run"),
+        (
+            [{"trial_id": "1", "score": 0.1}, {"trial_id": "0", "score": 0.2, "learning_rate": 0.01}],
+            "learning_rate 0.02, hidden_units [8]; scored 0.1000, the config's own 0.2000; best of 2 trials",
+        ),
+        (
+            [{"trial_id": "3", "score": 0.1}, {"trial_id": "1", "score": 0.3, "tuner/epochs": 1}],
+            "learning_rate 0.02, hidden_units [8]; scored 0.1000, the config's own diverged; best of 2 trials",
+        ),
+    ],
+)
+def test_report_tells_what_was_found_and_how_good_it_is(tmp_path, trials, said):
+    best = {"learning_rate": 0.02, "hidden_units": [8]}
+    (tmp_path / "training_trace.json").write_text(json.dumps([{"epoch": 1, "seconds": 1.0, "loss": 0.5}]))
+    (tmp_path / "training_start.json").write_text(json.dumps({"tuned": best, "start": ""}))
+    artifacts = {"model_run": str(tmp_path)}
+    if trials:
+        values = {name: packed(name, value) for name, value in best.items()}
+        (tmp_path / "tuner_results.json").write_text(json.dumps([values | each for each in trials]))
+        artifacts["tuner_results"] = str(tmp_path)
+    training = collect_training(artifacts, [], None)
+    assert (training["tuned"], training["start"]) == (said, "")
