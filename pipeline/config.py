@@ -31,6 +31,7 @@ from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.example_gen_config import ExampleGenConfig
 from pipeline.report_config import ModelCardConfig
 from pipeline.trainer_config import TrainerConfig
+from pipeline.tuner_config import TunerConfig
 from schema import FeatureRoles, feature_roles, load_schema
 
 REFERENCE_CONFIG = str(Path(__file__).parent / "configs" / "reference.yaml")
@@ -113,6 +114,7 @@ class PipelineConfig(Section):
     data_gate: DataGateConfig = Field(DataGateConfig(), validate_default=True)
     transform: TransformConfig = TransformConfig()
     trainer: TrainerConfig = TrainerConfig()
+    tuner: TunerConfig = TunerConfig()
     evaluator: EvaluatorConfig
     infra_validator: InfraValidatorConfig = InfraValidatorConfig()
     pusher: PusherConfig = PusherConfig()
@@ -136,6 +138,13 @@ class PipelineConfig(Section):
         if schema_gen := info.data.get("schema_gen"):
             _feature_roles(schema_gen, label)
         return label
+
+    @field_validator("tuner")
+    @classmethod
+    def _tuner_fits_the_trainer(cls, tuner: TunerConfig, info: ValidationInfo) -> TunerConfig:
+        if trainer := info.data.get("trainer"):
+            tuner.check(trainer)
+        return tuner
 
     @field_validator("evaluator")
     @classmethod
@@ -187,6 +196,11 @@ class PipelineConfig(Section):
             return setting
         return not filecmp.cmp(self.trainer.module_file, TrainerConfig().module_file, shallow=False)
 
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What the Trainer is given: the config's own values, and those that an earlier tuning found."""
+        return self.trainer.hyperparameters() | self.tuner.reused
+
     def executor_of(self, component: str, wanted: Executor) -> Executor:
         """Returns the executor of a Beam component: TFX's own wherever its work is spread over machines."""
         return wanted if self.beam.of(component).runner == "local" else "stock"
@@ -203,8 +217,7 @@ class PipelineConfig(Section):
         return {
             "input_dir": folders.input_dir,
             **(span if "{" in self.example_gen.pattern else {}),
-            "num_epochs": self.trainer.num_epochs,
-            "learning_rate": self.trainer.learning_rate,
+            **{name: self.hyperparameters[name] for name in ("num_epochs", "learning_rate")},
             **self.evaluator.bounds(),
             "serving_model_dir": deployment.serving_model_dir if deployment else None,
             **({"unlabelled_input_dir": unlabelled_input_dir} if self.bulk_inferrer.input_dir else {}),

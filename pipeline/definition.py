@@ -21,12 +21,11 @@ from components.run_report import ARTIFACTS
 from components.run_report.component import create_run_report
 from components.schema_gen.component import create_schema_gen
 from components.statistics_gen.component import create_statistics_gen
-from components.trainer.component import create_trainer
-from components.trainer.executor import RUN_PARAMETERS
 from components.transform.component import create_transform
 from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.run_facts import report_settings
+from pipeline.training import create_training
 
 
 def create_pipeline(
@@ -63,8 +62,6 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
         parameters: Of `config.run_parameters()`, each as its value or as a RuntimeParameter; `force_push` may be among
             them, the reason to push a model that is refused.
     """
-    roles = config.feature_roles()
-
     example_gen = _create_example_gen(config, parameters)
     examples = example_gen.outputs["examples"]
     schema_file = config.schema_gen.schema_file
@@ -79,17 +76,8 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
 
     transform = _create_transform(config, examples, schema)
     transform.add_upstream_node(data_gate)
-    trainer = create_trainer(
-        transform.outputs["transformed_examples"] if config.materialize else examples,
-        transform.outputs["transform_graph"],
-        raw_examples=examples,
-        schema=schema,
-        module_file=config.trainer.module_file,
-        roles=roles,
-        hyperparameters=config.trainer.hyperparameters() | {name: parameters[name] for name in RUN_PARAMETERS},
-        custom=config.trainer.custom,
-        materialized=config.materialize,
-    )
+    training = create_training(config, parameters, transform, examples=examples, schema=schema)
+    trainer = training[-1]
     infra_validator = _create_infra_validator(config, trainer, examples=example_gen)
     baseline, evaluator = _create_gate(config, parameters, trainer, examples=example_gen)
     evaluator.add_upstream_node(infra_validator)  # which says why a model cannot be loaded
@@ -99,7 +87,7 @@ def create_components(config: PipelineConfig, parameters: Mapping[str, Any]) -> 
 
     consumers = _create_consumers(config, parameters, trainer, evaluator, pusher)
     checks = [example_gen, schema_gen, statistics_gen, example_validator, data_gate]
-    producers = [*checks, transform, trainer, baseline, infra_validator, evaluator]
+    producers = [*checks, transform, *training, baseline, infra_validator, evaluator]
     return [*producers, pusher, _create_run_report(config, producers), *consumers]
 
 

@@ -35,10 +35,12 @@ from pipeline.vertex import create_vertex_pusher, train_in_custom_job
 
 _ENTRYPOINT = ("python", "-m", "components.kubeflow_entrypoint")
 _SYSTEM_TYPES = {"tfx.Examples": "system.Dataset", "tfx.Model": "system.Model", "tfx.PushedModel": "system.Model"}
-_NEVER_CACHED = ("Baseline", "DataGate", "Pusher", VERTEX_PUSHER, EXIT_HANDLER)  # what is served is no input of a task
+_NEVER_CACHED = (  # what is served is no input of a task
+    "Baseline", "DataGate", "Pusher", "WarmStart", VERTEX_PUSHER, EXIT_HANDLER,
+)  # fmt: skip
 _LONGEST_INPUTS = 100_000
 _LONGEST_BACKOFF_SECS = 3600
-_USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn"}
+_USER_FUNCTIONS = {"Transform": "preprocessing_fn", "Trainer": "run_fn", "Tuner": "tuner_fn"}
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15} | {
     f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTP", start=1)
 }

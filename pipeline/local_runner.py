@@ -76,7 +76,11 @@ class LocalRun:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         self._runs: list[ComponentRun] = []
         splits = config.example_gen.splits
-        self._splits_read = dict.fromkeys(_READ_EVERY_SPLIT, splits) | {"Trainer": ("train",), "Evaluator": splits[-1:]}
+        self._splits_read = dict.fromkeys(_READ_EVERY_SPLIT, splits) | {
+            "Tuner": ("train",),
+            "Trainer": ("train",),
+            "Evaluator": splits[-1:],
+        }
         self.force_push = force_push
         self.push_outcome = ""
         self.push_refusal = ""

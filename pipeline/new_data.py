@@ -15,7 +15,9 @@ _DECIDED = (ExitCode.PUSHED, ExitCode.MODEL_REFUSED, ExitCode.DATA_REFUSED, Exit
 def inputs_digest(config: PipelineConfig) -> str:
     """Returns the SHA-256 of what a run depends on: data files, config, schema and module files."""
     parts = [files_digest(config.example_gen.input_files()), config.model_dump_json()]
-    for file in (config.schema_gen.schema_file, config.transform.module_file, config.trainer.module_file):
+    files = [config.schema_gen.schema_file, config.transform.module_file, config.trainer.module_file]
+    files += [config.tuner.module_file] * bool(config.tuner.algorithm) + [config.tuner.hyperparameters or ""]
+    for file in filter(None, files):
         parts.append(hashlib.sha256(Path(file).read_bytes()).hexdigest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

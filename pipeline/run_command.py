@@ -19,6 +19,7 @@ from components.evaluator.verdict_file import load_verdict
 from components.exit_handler import notifier
 from components.imports import quick_imports
 from components.trainer import TRAINING_TRACE_FILE
+from components.tuner import PROGRESS_LOGGER
 from pipeline.config import PipelineConfig
 from pipeline.disk import check_space, free_reserve, full_disk, is_full, keep_reserve
 from pipeline.gate_lines import print_gate, print_input
@@ -112,9 +113,10 @@ def run_pipeline(
             with (
                 redirected_output(paths.log_file, descriptor=2 if as_json else 1) as stream,
                 noted_interruption() as interruption,
+                _shown_progress(Terminal(stream)) as terminal,
             ):
                 begun = _Begun(shown(config_file), digest, lock.died)
-                record = _run(config, paths, Terminal(stream), options, interruption, begun)
+                record = _run(config, paths, terminal, options, interruption, begun)
     if as_json:
         sys.stdout.write(record.to_json())
     return ExitCode(record.exit_code)
@@ -259,6 +261,18 @@ def _attempt(
     finally:
         interruption.is_raised = False
         terminal.stop()
+
+
+@contextlib.contextmanager
+def _shown_progress(terminal: Terminal) -> Iterator[Terminal]:
+    """Shows the Tuner's trials as they begin."""
+    logger, handler = logging.getLogger(PROGRESS_LOGGER), logging.Handler()
+    handler.emit = lambda record: terminal.tell(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        yield terminal
+    finally:
+        logger.removeHandler(handler)
 
 
 def _wall_time(record: RunRecord, full_run_seconds: float | None) -> str:

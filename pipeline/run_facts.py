@@ -67,7 +67,11 @@ def report_run(
 
 
 def _trace_lines(facts: Facts) -> Iterator[str]:
-    """Yields the data flow, the row that is followed and where the curves are, a line each."""
+    """Yields what was tuned, the data flow, the row that is followed and where the curves are, a line each."""
+    if training := facts["training"]:
+        for word in ("tuned", "start"):
+            if training[word]:
+                yield f"{word.capitalize():<8}{training[word]}"
     if shapes := [each["leaves"] for each in facts["flow"] if each["stage"] in _FLOW]:
         yield f"Flow    {' -> '.join([facts['flow'][0]['enters'], *shapes])}"
     if row := facts["row"]:
@@ -107,6 +111,8 @@ def _summary(record: RunRecord, run: RunFacts, facts: Facts, paths: RunPaths) ->
         schema_digest=digests.get("schema", ""),
         code_digest=digests.get("code", ""),
         version=run["version"],
+        tuned=facts["training"]["tuned"] if facts["training"] else "",
+        start=facts["training"]["start"] if facts["training"] else "",
         config_file=run["config_file"],
         report=shown(paths.page_file) if paths.page_file.exists() else "",
         log=run["log_file"],

@@ -24,7 +24,12 @@ COMPONENTS = (  # ids of the pipeline's components, in the order in which they r
     "Pusher",
     "RunReport",
 )
-OPTIONAL_COMPONENTS = ("UnlabelledExampleGen", "BulkInferrer")  # with `bulk_inferrer.input_dir`
+OPTIONAL_COMPONENTS = (
+    "Tuner",  # with `tuner.algorithm`, before the Trainer
+    "WarmStart",  # with `trainer.warm_start`, between the two
+    "UnlabelledExampleGen",  # with `bulk_inferrer.input_dir`, at the end
+    "BulkInferrer",
+)
 BEAM_COMPONENTS = (  # those that run Beam
     "ExampleGen",
     "StatisticsGen",
@@ -171,6 +176,8 @@ class Summary:
         code_digest: Of the Trainer's code.
         inputs_digest: Of data files, config, schema and module files.
         version: That holds this run's model.
+        tuned: Hyperparameters that tuning found, in words.
+        start: Where training started, if not from new weights as ever, in words.
         config_file: Where the config came from.
         report: The page.
         log: The log.
@@ -185,6 +192,8 @@ class Summary:
     code_digest: str = ""
     inputs_digest: str = ""
     version: str = ""
+    tuned: str = ""
+    start: str = ""
     config_file: str = ""
     report: str = ""
     log: str = ""

@@ -80,6 +80,12 @@ class Terminal:
         self._progress.add_task(step)
         self._progress.start()
 
+    def tell(self, progress: str) -> None:
+        """Shows how far the step is that is shown, where there is a terminal."""
+        for task in self._progress.tasks:
+            name = task.description.partition(": ")[0]
+            self._progress.update(task.id, description=f"{name}: {progress}")
+
     def stop(self) -> None:
         """Ends the step that is shown, if any."""
         self._progress.stop()

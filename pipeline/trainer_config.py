@@ -16,6 +16,7 @@ Optimizer = Literal[
 Loss = Literal["sparse_categorical_crossentropy", "sparse_categorical_focal_crossentropy"]
 TrainingMetric = Literal["accuracy", "top_2_accuracy", "cross_entropy"]
 Monitor = Literal["val_loss", "val_accuracy", "val_top_2_accuracy", "val_cross_entropy"]
+HiddenUnits = tuple[Annotated[Count, Field(ge=1, le=2**16)], ...]
 
 
 class EarlyStoppingConfig(Section):
@@ -33,9 +34,7 @@ class TrainerConfig(Section):
         str(_MODULE_FILE),
         description="Python file with `run_fn`.",
     )
-    hidden_units: tuple[Annotated[Count, Field(ge=1, le=2**16)], ...] = Field(
-        (64,), description="Width of each hidden ReLU layer; [] gives a linear model."
-    )
+    hidden_units: HiddenUnits = Field((64,), description="Width of each hidden ReLU layer; [] gives a linear model.")
     one_hot_up_to: Count = Field(
         16, ge=0, le=10**4, description="Values of a category up to which it is one-hot encoded; above, embedded."
     )
@@ -62,6 +61,9 @@ class TrainerConfig(Section):
         description="MiB of transformed rows of a split that are held in memory; of more, each epoch reads the files.",
     )
     seed: Count = Field(0, ge=0, lt=2**32, description="Seed of weights and shuffling.")
+    warm_start: bool = Field(
+        False, description="Start from the weights of the version that is served, if it is of the same network."
+    )
     custom: dict[str, JsonValue] = Field({}, description="Values for a module file of your own.")
 
     @field_validator("early_stopping")
@@ -76,4 +78,4 @@ class TrainerConfig(Section):
 
     def hyperparameters(self) -> dict[str, object]:
         """Returns what our own module file reads, as JSON values."""
-        return self.model_dump(mode="json", exclude={"module_file", "custom"})
+        return self.model_dump(mode="json", exclude={"module_file", "custom", "warm_start"})

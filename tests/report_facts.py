@@ -333,6 +333,8 @@ def _training(num_epochs):
         ],
         "summary": "Five epochs take the loss from 0.8854 to 0.1221; the weights of epoch 4 are kept.",
         "rows": 678,
+        "tuned": "learning_rate 0.001857; scored 0.1313, the config's own 0.1405; best of 3 trials",
+        "start": "from the weights of version 1795451197",
         "steps_per_epoch": 22,
     }
 

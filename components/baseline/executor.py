@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from tfx import types
@@ -14,7 +15,15 @@ from tfx.utils import path_utils
 
 from components.baseline import BASELINE_FILE, Baseline
 from components.baseline.served import difference, find_baseline, still_holds, version_dir
-from components.model_manifest import COMPANIONS, DIGEST_PROPERTY, check_model, list_files, local_copy, write_manifest
+from components.model_manifest import (
+    COMPANIONS,
+    DIGEST_PROPERTY,
+    Manifest,
+    check_model,
+    list_files,
+    local_copy,
+    write_manifest,
+)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -51,11 +60,30 @@ def _copy(base_dir: str, baseline: Baseline, target_dir: str, roles: dict[str, A
     """Copies a version into a Model's folder and returns it, or why it cannot be a baseline."""
     if not still_holds(base_dir, baseline):
         return Baseline(reason=f"version {baseline.version}, which the candidate replaced, is gone")
-    source = version_dir(base_dir, baseline.version)
-    with local_copy(source) as source:
+    if reason := copy_version(base_dir, baseline, target_dir, lambda manifest: difference(manifest, roles)):
+        return Baseline(reason=f"version {baseline.version} cannot be compared: {reason}")
+    return baseline
+
+
+def copy_version(base_dir: str, baseline: Baseline, target_dir: str, find_reason: Callable[[Manifest], str]) -> str:
+    """Copies a version into a Model's folder, unless there is a reason not to.
+
+    Args:
+        base_dir: The push destination, local or remote.
+        baseline: The version, which is there.
+        target_dir: Folder of the Model.
+        find_reason: Says of a manifest why its model is not to be copied; empty if it is.
+
+    Returns:
+        The reason.
+
+    Raises:
+        ManifestError: If the version is not what its manifest says.
+    """
+    with local_copy(version_dir(base_dir, baseline.version)) as source:
         manifest = check_model(source, baseline.digest)
-        if reason := difference(manifest, roles):
-            return Baseline(reason=f"version {baseline.version} cannot be compared: {reason}")
+        if reason := find_reason(manifest):
+            return reason
         model_dir = path_utils.serving_model_dir(target_dir)
         for name in list_files(source):
             target = os.path.join(model_dir, name)
@@ -63,4 +91,4 @@ def _copy(base_dir: str, baseline: Baseline, target_dir: str, roles: dict[str, A
             with open(os.path.join(source, name), "rb") as reader, fileio.open(target, "wb") as writer:
                 shutil.copyfileobj(reader, writer)
         write_manifest(model_dir, {key: value for key, value in manifest.items() if key != COMPANIONS})
-    return baseline
+    return ""

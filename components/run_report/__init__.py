@@ -9,6 +9,7 @@ ARTIFACTS = (  # of which there may be facts; `infra_blessing` is InfraValidator
     "statistics",
     "findings",
     "transform_graph",
+    "tuner_results",
     "model",
     "model_run",
     "baseline_model",

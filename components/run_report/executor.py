@@ -31,24 +31,18 @@ def RunReport(
     report: OutputArtifact[standard_artifacts.ModelEvaluation],
     settings: Parameter[str],
     findings: InputArtifact[standard_artifacts.ExampleAnomalies] = None,
+    tuner_results: InputArtifact[standard_artifacts.TunerResults] = None,
 ) -> None:
     """Writes `facts.json` and `index.html` of `report`; if it cannot, that is logged, and no reason to fail a run."""
     with quick_imports():
         from components.run_report.page import render_page  # and matplotlib, which compiling needs not
 
     artifacts: dict[str, Any] = {
-        "examples": examples,
-        "schema": schema,
-        "statistics": statistics,
-        "findings": findings,
-        "transform_graph": transform_graph,
-        "model": model,
-        "model_run": model_run,
-        "baseline_model": baseline_model,
-        "infra_blessing": infra_blessing,
-        "evaluation": evaluation,
+        "examples": examples, "schema": schema, "statistics": statistics, "findings": findings,
+        "transform_graph": transform_graph, "tuner_results": tuner_results, "model": model, "model_run": model_run,
+        "baseline_model": baseline_model, "infra_blessing": infra_blessing, "evaluation": evaluation,
         "blessing": blessing,
-    }
+    }  # fmt: skip
     try:
         facts = collect_facts(
             {name: artifact.uri for name, artifact in artifacts.items() if artifact}, json.loads(settings)

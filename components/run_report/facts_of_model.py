@@ -49,6 +49,8 @@ class TrainingFacts(TypedDict):
     summary: str
     rows: int | None
     steps_per_epoch: int | None
+    tuned: str  # hyperparameters that tuning found, in words; empty if none did
+    start: str  # where training started; empty if from new weights as ever
 
 
 class MetricFacts(TypedDict):

@@ -1,6 +1,7 @@
 """Facts of the network and of its training. Runs in RunReport's process and in `sluice run`."""
 
 import json
+import math
 import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,8 @@ from tfx.utils import path_utils
 
 from components.model_manifest import ManifestError, open_file, read_manifest
 from components.run_report.facts_of_model import EpochFacts, LayerFacts, ModelFacts, TrainingFacts
-from components.trainer import DESCRIPTION_FILE, TRAINING_TRACE_FILE
+from components.trainer import DESCRIPTION_FILE, START_FILE, TRAINING_TRACE_FILE
+from components.tuner import RESULTS_FILE, best_values
 
 _NO_FIGURES = ("epoch", "seconds", "best")
 
@@ -45,13 +47,14 @@ def collect_training(
     """Returns the facts of the epochs; None if the module file has not written its figures.
 
     Args:
-        artifacts: Folder of `model_run`.
+        artifacts: Folders of `model_run` and, if hyperparameters were tuned, of `tuner_results`.
         published: Figures of an earlier trace.
         num_rows: Rows of the train split, if known.
     """
     epochs = _read_json(artifacts["model_run"], TRAINING_TRACE_FILE)
     if not epochs:
         return None
+    start = _read_json(artifacts["model_run"], START_FILE) or {}
     steps = (_read_json(artifacts["model_run"], DESCRIPTION_FILE) or {}).get("steps")
     return {
         "epochs": [
@@ -60,7 +63,26 @@ def collect_training(
         "summary": "",
         "rows": num_rows,
         "steps_per_epoch": steps // len(epochs) if steps else None,
+        "tuned": _tuned(start.get("tuned", {}), artifacts),
+        "start": start.get("start", ""),
     }
+
+
+def _tuned(values: Mapping[str, Any], artifacts: Mapping[str, str]) -> str:
+    """Returns hyperparameters that tuning found, and what it measured if that was in this run, in words."""
+    if not values:
+        return ""
+    words = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
+    if "tuner_results" not in artifacts:
+        return f"{words}, as found by an earlier run"
+    trials = _read_json(artifacts["tuner_results"], RESULTS_FILE)
+    own = next((each["score"] for each in trials if not int(each["trial_id"])), None)
+    best = [each for each in trials if best_values({"values": each}) == values]
+    score = max(best, key=lambda each: each.get("tuner/epochs", math.inf))["score"]
+    compared = "diverged" if own is None else f"{own:.4f}"
+    return f"{words}; scored {score:.4f}, the config's own {compared}; best of {len(trials)} trials"
 
 
 def _epoch(epoch: Mapping[str, Any], published: Mapping[str, float]) -> EpochFacts:

@@ -12,6 +12,7 @@ from tfx.types import component_spec, standard_artifacts, standard_component_spe
 
 from components.source_digest import source_digest
 from components.trainer import executor
+from components.trainer.executor import RUN_PARAMETERS
 from schema import FeatureRoles
 
 
@@ -45,6 +46,8 @@ def create_trainer(
     hyperparameters: Mapping[str, Any],
     custom: Mapping[str, Any],
     materialized: bool,
+    tuned: types.BaseChannel | Mapping[str, Any] | None = None,
+    base_model: types.BaseChannel | None = None,
 ) -> Trainer:
     """Creates the node that fits the model on the split `train` and validates it on the split `eval`.
 
@@ -59,19 +62,22 @@ def create_trainer(
             `num_epochs` and `learning_rate`, which must be there, may be RuntimeParameters.
         materialized: Whether `examples` are transformed; reaches `run_fn` as `fn_args.custom_config["materialized"]`.
         custom: Likewise, as `fn_args.custom_config["custom"]`; for module files of the user's own.
+        tuned: The Tuner's HyperParameters, which take the place of those of the same names; or those of
+            `hyperparameters` that an earlier tuning found. Reach `run_fn` as `fn_args.custom_config["tuned"]`.
+        base_model: Model of WarmStart, for training to start from; reaches `run_fn` as `fn_args.base_model`.
 
     Returns:
         A node with the outputs `model` (Model) and `model_run` (ModelRun).
     """
     custom_config = {
         "roles": dataclasses.asdict(roles),
-        "hyperparameters": {
-            name: value for name, value in hyperparameters.items() if name not in executor.RUN_PARAMETERS
-        },
+        "hyperparameters": {name: each for name, each in hyperparameters.items() if name not in RUN_PARAMETERS},
         "custom": dict(custom),
         "materialized": materialized,
         "source_digest": source_digest(executor.__file__, module_file),
     }
+    if isinstance(tuned, Mapping):
+        custom_config["tuned"] = dict(tuned)
     return Trainer(
         _TrainerSpec(
             module_file=module_file,
@@ -82,7 +88,9 @@ def create_trainer(
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
             custom_config=json.dumps(custom_config),
-            **{name: hyperparameters[name] for name in executor.RUN_PARAMETERS},
+            **{name: hyperparameters[name] for name in RUN_PARAMETERS},
+            hyperparameters=tuned if isinstance(tuned, types.BaseChannel) else None,
+            base_model=base_model,
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )

@@ -1,5 +1,6 @@
 """The Trainer's executor: TFX's own, around which the model is sealed. Runs in the Trainer's process."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from tfx.utils import io_utils, path_utils
 
 from components.model_manifest import DIGEST_PROPERTY, file_sha256, make_manifest, write_manifest
 from components.trainer import RAW_EVAL_FILES
+from components.tuner import best_values
+from components.warm_start import WARM_START, load_base
 
 RAW_EXAMPLES_KEY = "raw_examples"
 RUN_PARAMETERS = ("num_epochs", "learning_rate")  # execution properties of their own: they may change from run to run
@@ -28,12 +31,18 @@ class Executor(GenericExecutor):
         fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         raw_dir = artifact_utils.get_split_uri(input_dict[RAW_EXAMPLES_KEY], "eval")
         fn_args.custom_config["hyperparameters"] |= run_parameters(exec_properties)
+        if fn_args.hyperparameters:
+            fn_args.custom_config["tuned"] = tuned = best_values(fn_args.hyperparameters)
+            fn_args.custom_config["hyperparameters"] |= tuned
         fn_args.custom_config[RAW_EVAL_FILES] = [io_utils.all_files_pattern(raw_dir)]
         self._facts = {
             "roles": fn_args.custom_config["roles"],
             "code_digest": fn_args.custom_config["source_digest"],
             "schema_digest": file_sha256(fn_args.schema_path),
         }
+        if base_models := input_dict.get(standard_component_specs.BASE_MODEL_KEY):
+            base = load_base(artifact_utils.get_single_uri(base_models))
+            self._facts[WARM_START] = {"training": base.training, "base": dataclasses.asdict(base.served)}
         return fn_args
 
     def Do(

@@ -42,7 +42,7 @@ def test_wrong_config_exits_2_with_the_mistake(command, reference_config_file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--from", "Tuner"], "'Tuner' is not one of 'ExampleGen', 'SchemaGen'"),
+        (["--from", "Training"], "'Training' is not one of 'ExampleGen', 'SchemaGen'"),
         (["--from", "Trainer", "--no-cache"], "--no-cache executes every component; leave out --from."),
     ],
 )
