@@ -91,6 +91,16 @@ def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig
         sys.exit(ExitCode.USAGE)
 
 
+def check_credentials(config: PipelineConfig) -> None:
+    """Checks that the environment says who logs in to the metadata store.
+
+    Raises:
+        click.UsageError: If it does not.
+    """
+    if sentence := config.metadata.missing_credentials():
+        raise click.UsageError(sentence)
+
+
 def span_overrides(text: str | None) -> tuple[str, ...]:
     """Returns overrides of a config for an option `--span`, if it was given.
 
