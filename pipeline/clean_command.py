@@ -8,7 +8,7 @@ import click
 
 from components.imports import quick_imports
 from components.pusher.versions import VersionError
-from pipeline.cli_options import check_credentials, load_or_exit, root_option
+from pipeline.cli_options import check_credentials, load_or_exit, root_option, set_option
 from pipeline.config import REFERENCE_CONFIG
 from pipeline.log_file import discarded_stderr
 from pipeline.metadata_config import MetadataConfig
@@ -22,6 +22,7 @@ _MOST_NAMED = 20
 
 @click.command()
 @click.option("--config", "config_file", default=REFERENCE_CONFIG, help="Config that names the pipeline.")
+@set_option
 @root_option
 @click.option(
     "--keep",
@@ -40,7 +41,15 @@ _MOST_NAMED = 20
     metavar="SECONDS",
     help="Wait so long for a run of this pipeline to end, instead of giving up at once.",
 )
-def clean(config_file: str, root: Path, keep: int, unknown: bool, dry_run: bool, wait_secs: float) -> None:
+def clean(
+    config_file: str,
+    overrides: tuple[str, ...],
+    root: Path,
+    keep: int,
+    unknown: bool,
+    dry_run: bool,
+    wait_secs: float,
+) -> None:
     """Remove the artifacts and logs of all but the newest N runs.
 
     What these took from the cache stays, what the newest complete run used, and what the runs used whose models are
@@ -51,7 +60,7 @@ def clean(config_file: str, root: Path, keep: int, unknown: bool, dry_run: bool,
       sluice clean --keep 5 --dry-run
       sluice clean --keep 5 --wait 600
     """
-    config = load_or_exit(config_file, ())
+    config = load_or_exit(config_file, overrides)
     paths = RunPaths(root.resolve(), config.pipeline_name, "")
     if not paths.metadata_file.parent.is_dir():
         raise click.UsageError(f"--root: {shown(root)} holds no run of pipeline {config.pipeline_name}.")

@@ -15,6 +15,7 @@ from pipeline.cli_options import (
     destination_options,
     load_or_exit,
     root_option,
+    set_option,
     span_overrides,
 )
 from pipeline.compile_command import compile_command
@@ -212,8 +213,9 @@ def serve(base_dir: Path, rest_port: int, grpc_port: int, engine: str) -> None:
 
 @main.command()
 @click.option("--config", "config_file", default=REFERENCE_CONFIG, help="Config whose metadata store is tried.")
+@set_option
 @root_option
-def doctor(config_file: str, root: Path) -> None:
+def doctor(config_file: str, overrides: tuple[str, ...], root: Path) -> None:
     """Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
 
     \b
@@ -223,7 +225,7 @@ def doctor(config_file: str, root: Path) -> None:
     """
     from pipeline.doctor import examine_and_print
 
-    sys.exit(examine_and_print(root, load_or_exit(config_file, ()).metadata))
+    sys.exit(examine_and_print(root, load_or_exit(config_file, overrides).metadata))
 
 
 def _leave(exit_code: ExitCode) -> None:

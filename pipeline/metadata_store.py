@@ -69,7 +69,7 @@ def check_store(connection: metadata_store_pb2.ConnectionConfig) -> str:
     for _ in range(_MOST_ATTEMPTS):
         try:
             metadata_store.MetadataStore(connection)
-            return f"{_name(connection)}: {server}"
+            return f"{server} at {_place(connection.mysql)}, database {connection.mysql.database}"
         except RuntimeError as err:
             reason = str(err)
         if "MLMD database version" in reason:
@@ -165,7 +165,7 @@ def _ask_server(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
             port=mysql.port,
             unix_socket=mysql.socket or None,
             user=mysql.user,
-            password=mysql.password,
+            password=mysql.password.encode(),  # a str would become Latin-1
             database=mysql.database,
             ssl_disabled=True,  # as MLMD
             connect_timeout=_TIMEOUT_SECS,
@@ -185,7 +185,7 @@ def _refusal(err: Exception, mysql: metadata_store_pb2.MySQLDatabaseConfig) -> s
     if number == ER.ACCESS_DENIED_ERROR:
         return f"refuses the user or the password of {USER_VARIABLE} and {PASSWORD_VARIABLE}"
     if number in (ER.BAD_DB_ERROR, ER.DBACCESS_DENIED_ERROR):
-        return f"has no database {mysql.database}, or none that the user of {USER_VARIABLE} may use"
+        return f"has no such database, or none that the user of {USER_VARIABLE} may use"
     text = " ".join(map(str, err.args[1:] or err.args))
     for secret in (mysql.password, mysql.user):
         text = text.replace(secret, "***")
@@ -206,7 +206,11 @@ def _refusal_of_mlmd(reason: str) -> str:
 
 def _name(connection: metadata_store_pb2.ConnectionConfig) -> str:
     mysql = connection.mysql
-    return f"the metadata store, MySQL at {mysql.socket or f'{mysql.host}:{mysql.port}'}, database {mysql.database},"
+    return f"the metadata store, MySQL at {_place(mysql)}, database {mysql.database},"
+
+
+def _place(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
+    return mysql.socket or f"{mysql.host}:{mysql.port}"
 
 
 def _hides_connection(record: logging.LogRecord) -> bool:
