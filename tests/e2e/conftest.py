@@ -70,7 +70,8 @@ class Command:
 
     server = None
 
-    def __init__(self, command, root, cwd):
+    def __init__(self, command, root, cwd, server=None):
+        self.server = server or Command.server
         self.metadata = self.server.set_options(self.server.make_database(root)) if self.server else []
         self.command = [*command, "run", "--root", str(root), *self.metadata]
         self.root = root
@@ -133,10 +134,11 @@ def metadata_server(request):
 def new_command(tmp_path_factory):
     """Makes a `sluice run` with a root of its own; `fault`, of `fault_driver.py`, comes to each of its runs."""
 
-    def make(*fault, root=None):
+    def make(*fault, root=None, server=None):
         root = root or tmp_path_factory.mktemp("runs") / "output"
         driver = (sys.executable, str(Path(__file__).with_name("fault_driver.py")), *fault)
-        return Command(driver if fault else [str(Path(sys.executable).parent / "sluice")], root, root.parent)
+        command = driver if fault else [str(Path(sys.executable).parent / "sluice")]
+        return Command(command, root, root.parent, server)
 
     return make
 
@@ -146,8 +148,8 @@ def problems_of():
     """What `consistency.py` finds under a root and in its metadata store."""
     find = load_module("consistency").problems_of
 
-    def problems(root, **options):
-        server = Command.server
+    def problems(root, server=None, **options):
+        server = server or Command.server
         return find(root, connection=server and server.connection(server.database_of(root)), **options)
 
     return problems
