@@ -7,8 +7,6 @@ password stands in what is raised or logged here.
 import contextlib
 import logging
 import os
-import random
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +27,6 @@ from pipeline.run_record import RunPaths, write_whole
 _OWNER_TYPE = "sluice.root"  # of the MLMD context that says under which root the artifacts of a pipeline lie
 _ROOT_ID_FILE = "root_id"
 _TIMEOUT_SECS = 10
-_MOST_ATTEMPTS = 5
 
 
 def connection_config(settings: MetadataConfig, sqlite_file: Path) -> metadata_store_pb2.ConnectionConfig:
@@ -65,17 +62,15 @@ def check_store(connection: metadata_store_pb2.ConnectionConfig) -> str:
     if connection.HasField("sqlite"):
         check_sqlite(Path(connection.sqlite.filename_uri))
         return f"sqlite at {connection.sqlite.filename_uri}"
-    server = _ask_server(connection.mysql)
-    for _ in range(_MOST_ATTEMPTS):
+    mysql = connection.mysql
+    with _logged_in(mysql) as (cursor, version):
+        # Clients of MLMD that make its tables at once refuse what they find half made.
+        cursor.execute("SELECT GET_LOCK('sluice.tables', %s)", (_TIMEOUT_SECS,))
         try:
             metadata_store.MetadataStore(connection)
-            return f"{server} at {_place(connection.mysql)}, database {connection.mysql.database}"
         except RuntimeError as err:
-            reason = str(err)
-        if "MLMD database version" in reason:
-            break
-        time.sleep(random.random())  # another pipeline makes the tables
-    raise MetadataError(f"{_name(connection)} {_refusal_of_mlmd(reason)}.")
+            raise MetadataError(f"{_name(mysql)} {_refusal_of_mlmd(str(err), mysql)}.") from None
+    return f"{version} at {_place(mysql)}, database {mysql.database}"
 
 
 @contextlib.contextmanager
@@ -99,11 +94,12 @@ def lost_store(connection: metadata_store_pb2.ConnectionConfig, err: BaseExcepti
     is_of_store = isinstance(err, errors.StatusError) or "Metadata storage" in str(err)
     if not (connection.HasField("mysql") and is_of_store and "mysql_" in str(err)):
         return ""
+    mysql = connection.mysql
     try:
-        _ask_server(connection.mysql)
+        with _logged_in(mysql):
+            return f"{_name(mysql)} broke off: {_without_credentials(str(err).rpartition('error: ')[2], mysql)}"
     except MetadataError as why:
         return str(why).rstrip(".")
-    return f"{_name(connection)} broke off the connection ({str(err).rpartition('error: ')[2].strip() or 'no reason'})"
 
 
 def claim(handle: metadata.Metadata, paths: RunPaths) -> None:
@@ -153,11 +149,12 @@ def _has_executions(store: metadata_store.MetadataStore, pipeline_name: str) -> 
     return False
 
 
-def _ask_server(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
-    """Logs in and returns the server's version.
+@contextlib.contextmanager
+def _logged_in(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> Iterator[tuple[pymysql.cursors.Cursor, str]]:
+    """Logs in; yields a cursor and the server's version.
 
     Raises:
-        MetadataError: If it refuses that.
+        MetadataError: If the server refuses it, or is lost.
     """
     try:
         connection = pymysql.connect(
@@ -169,13 +166,12 @@ def _ask_server(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
             database=mysql.database,
             ssl_disabled=True,  # as MLMD
             connect_timeout=_TIMEOUT_SECS,
-            read_timeout=_TIMEOUT_SECS,
+            read_timeout=2 * _TIMEOUT_SECS,
         )
         with contextlib.closing(connection):
-            return connection.get_server_info().removeprefix("5.5.5-")  # what MariaDB puts before its own
-    except (pymysql.MySQLError, OSError, RuntimeError) as err:
-        config = metadata_store_pb2.ConnectionConfig(mysql=mysql)
-        raise MetadataError(f"{_name(config)} {_refusal(err, mysql)}.") from None
+            yield connection.cursor(), connection.get_server_info().removeprefix("5.5.5-")  # before MariaDB's own
+    except (pymysql.MySQLError, OSError) as err:
+        raise MetadataError(f"{_name(mysql)} {_refusal(err, mysql)}.") from None
 
 
 def _refusal(err: Exception, mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
@@ -186,13 +182,10 @@ def _refusal(err: Exception, mysql: metadata_store_pb2.MySQLDatabaseConfig) -> s
         return f"refuses the user or the password of {USER_VARIABLE} and {PASSWORD_VARIABLE}"
     if number in (ER.BAD_DB_ERROR, ER.DBACCESS_DENIED_ERROR):
         return f"has no such database, or none that the user of {USER_VARIABLE} may use"
-    text = " ".join(map(str, err.args[1:] or err.args))
-    for secret in (mysql.password, mysql.user):
-        text = text.replace(secret, "***")
-    return f"refuses the connection: {text.rstrip('.')}"
+    return f"refuses the connection: {_without_credentials(' '.join(map(str, err.args[1:] or err.args)), mysql)}"
 
 
-def _refusal_of_mlmd(reason: str) -> str:
+def _refusal_of_mlmd(reason: str, mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
     if "is older than library" in reason:
         return "has tables of an older MLMD: upgrade them once by MLMD's own migration, or name an empty database"
     if "is greater than library" in reason:
@@ -201,11 +194,14 @@ def _refusal_of_mlmd(reason: str) -> str:
         return f"lets MLMD not in: the user of {USER_VARIABLE} must log in by mysql_native_password, without TLS"
     if "denied" in reason:
         return f"denies MLMD its tables: the user of {USER_VARIABLE} needs all rights on the database"
-    return "failed at making MLMD's tables; the log says more"
+    return f"refuses MLMD: {_without_credentials(reason, mysql)}"
 
 
-def _name(connection: metadata_store_pb2.ConnectionConfig) -> str:
-    mysql = connection.mysql
+def _without_credentials(text: str, mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
+    return text.replace(mysql.password, "***").replace(mysql.user, "***").rstrip(". ")
+
+
+def _name(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str:
     return f"the metadata store, MySQL at {_place(mysql)}, database {mysql.database},"
 
 

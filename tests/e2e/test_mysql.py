@@ -227,6 +227,7 @@ def test_wrong_password_is_told_in_a_sentence(pushed, commands):
          "MySQL at /nowhere/socket, .* does not answer: .*No such file or directory; "),
         (["metadata.database=nobodys"], "has no such database, or none that the user of SLUICE_METADATA_USER may"),
     ],
+    ids=["host", "socket", "database"],
 )  # fmt: skip
 def test_server_that_is_not_there_is_told_in_a_sentence(pushed, commands, settings, sentence):
     run, _ = pushed
