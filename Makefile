@@ -4,7 +4,7 @@ UV := .tools/uv-$(UV_VERSION)/bin/uv
 READY := .venv/.ready
 CONFIG ?= pipeline/configs/reference.yaml
 ARGS ?=
-ON_MYSQL := reference_run gates neighbours faults
+ON_MYSQL := reference_run gates neighbours
 
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
