@@ -4,6 +4,7 @@ UV := .tools/uv-$(UV_VERSION)/bin/uv
 READY := .venv/.ready
 CONFIG ?= pipeline/configs/reference.yaml
 ARGS ?=
+ON_MYSQL := reference_run gates neighbours
 
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
@@ -12,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run validate doctor test faults lint audit sbom check format benchmark image lock-check lock clean
+.PHONY: help setup run validate doctor test mysql faults lint audit sbom check format benchmark image lock-check lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ faults: $(READY) ## Kill runs at every point and fill the disk: half an hour; AR
 	@.venv/bin/python -m pytest --faults all $(ARGS) tests/e2e/test_faults.py tests/e2e/test_full_disk.py \
 		tests/e2e/test_neighbours.py tests/e2e/test_nightly.py -s
 
+mysql: $(READY) ## Run the tests of local runs with their metadata on a MariaDB server of their own
+	@.venv/bin/python -m pytest --metadata mysql $(ARGS) $(addprefix tests/e2e/test_,$(addsuffix .py,$(ON_MYSQL)))
+
 lint: $(READY) lock-check ## Check format, lint, types, imports and the lock
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
@@ -49,7 +53,7 @@ sbom: $(UV) ## List what is installed to run Sluice as CycloneDX in build/sluice
 	@$(UV) export --frozen --no-dev --quiet --format cyclonedx1.5 --output-file build/sluice.cdx.json
 	@echo build/sluice.cdx.json
 
-check: lint audit test ## Everything that CI runs
+check: lint audit test mysql ## Everything that CI runs
 
 format: $(READY) ## Format the code and fix what ruff can fix
 	@.venv/bin/ruff check --fix --quiet .

@@ -9,14 +9,17 @@ import click
 
 from pipeline.clean_command import clean
 from pipeline.cli_options import (
+    check_credentials,
     checked_reason,
     config_options,
     destination_options,
     load_or_exit,
     root_option,
+    set_option,
     span_overrides,
 )
 from pipeline.compile_command import compile_command
+from pipeline.config import REFERENCE_CONFIG
 from pipeline.init.command import init
 from pipeline.log_file import discarded_stderr
 from pipeline.prediction.command import predict
@@ -131,6 +134,7 @@ def run(
             f"the Beam workers of {', '.join(names)} cannot read --root {root}. Compile the pipeline, or run Beam in "
             "this process with --set 'beam={}'."
         )
+    check_credentials(config)
     _make_dir(root)
     options = RunOptions(not no_cache, from_component, force_push, wait_secs, if_new_data)
     try:
@@ -208,17 +212,20 @@ def serve(base_dir: Path, rest_port: int, grpc_port: int, engine: str) -> None:
 
 
 @main.command()
+@click.option("--config", "config_file", default=REFERENCE_CONFIG, help="Config whose metadata store is tried.")
+@set_option
 @root_option
-def doctor(root: Path) -> None:
+def doctor(config_file: str, overrides: tuple[str, ...], root: Path) -> None:
     """Check this machine: Python, glibc, native wheels, kfp, Beam's runner, metadata store, disk.
 
     \b
-    Example:
+    Examples:
       sluice doctor
+      sluice doctor --config team.yaml
     """
     from pipeline.doctor import examine_and_print
 
-    sys.exit(examine_and_print(root))
+    sys.exit(examine_and_print(root, load_or_exit(config_file, overrides).metadata))
 
 
 def _leave(exit_code: ExitCode) -> None:

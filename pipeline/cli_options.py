@@ -15,17 +15,18 @@ from pipeline.config import REFERENCE_CONFIG, PipelineConfig, load_config
 from pipeline.config_errors import LONGEST_VALUE, ConfigError
 from pipeline.run_record import ExitCode, RunPaths
 
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Use VALUE for a key of the config, for example trainer.num_epochs=1. Repeatable.",
+)
+
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command the argument CONFIG and `--set`, as `config_file` and `overrides`."""
-    command = click.option(
-        "--set",
-        "overrides",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Use VALUE for a key of the config, for example trainer.num_epochs=1. Repeatable.",
-    )(command)
-    return click.argument("config_file", metavar="[CONFIG]", default=REFERENCE_CONFIG)(command)
+    return click.argument("config_file", metavar="[CONFIG]", default=REFERENCE_CONFIG)(set_option(command))
 
 
 def _checked_root(context: click.Context, parameter: click.Parameter, root: Path) -> Path:
@@ -89,6 +90,16 @@ def load_or_exit(config_file: str, overrides: tuple[str, ...]) -> PipelineConfig
     except ConfigError as err:
         click.echo(f"ConfigError: {err}", err=True)
         sys.exit(ExitCode.USAGE)
+
+
+def check_credentials(config: PipelineConfig) -> None:
+    """Checks that the environment says who logs in to the metadata store.
+
+    Raises:
+        click.UsageError: If it does not.
+    """
+    if sentence := config.metadata.missing_credentials():
+        raise click.UsageError(sentence)
 
 
 def span_overrides(text: str | None) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from pipeline.data_gate_config import DataGateConfig
 from pipeline.deployment_config import KubeflowConfig, RetryConfig, Tasks, VertexConfig
 from pipeline.evaluator_config import EvaluatorConfig, check_rules
 from pipeline.example_gen_config import ExampleGenConfig
+from pipeline.metadata_config import MetadataConfig
 from pipeline.report_config import ModelCardConfig
 from pipeline.trainer_config import TrainerConfig
 from pipeline.tuner_config import TunerConfig
@@ -122,6 +123,7 @@ class PipelineConfig(Section):
     notification: NotificationConfig = NotificationConfig()
     model_card: ModelCardConfig = ModelCardConfig()
     retry: RetryConfig = RetryConfig()
+    metadata: MetadataConfig = MetadataConfig()
     published_trace: tuple[EpochFigures, ...] = Field(
         (),
         description="A trace of the same problem, epoch by epoch, printed beside this run's.",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.beam import LOCAL_BEAM_ARGS
 from pipeline.log_file import redirected_output
+from pipeline.metadata_config import MetadataConfig
 from pipeline.serving.engine import MODEL_SERVER
 from pipeline.terminal import Terminal
 
@@ -39,11 +40,12 @@ class Finding:
     text: str
 
 
-def examine_and_print(root: Path) -> int:
+def examine_and_print(root: Path, settings: MetadataConfig) -> int:
     """Checks everything, prints a line for each and returns 0 if all is well, else 1.
 
     Args:
         root: Folder in which runs will write; it is not made.
+        settings: Of the metadata store.
     """
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("Python", _python),
@@ -53,7 +55,7 @@ def examine_and_print(root: Path) -> int:
         ("Beam runner", _beam_runner),
         ("C++ loader", _cpp_loader),
         ("TF Serving", _tf_serving),
-        ("metadata store", lambda: _metadata_store(root)),
+        ("metadata store", lambda: _metadata_store(root, settings)),
         ("disk", lambda: _disk(root)),
     ]
     all_ok = True
@@ -124,14 +126,21 @@ def _tf_serving() -> Finding:
     return Finding(True, binary or f"no {MODEL_SERVER} on the PATH; `sluice serve` uses the built-in server")
 
 
-def _metadata_store(root: Path) -> Finding:
-    from ml_metadata.metadata_store import metadata_store
-    from tfx.orchestration import metadata
+def _metadata_store(root: Path, settings: MetadataConfig) -> Finding:
+    from pipeline.metadata_store import check_store, connection_config, opened
+    from pipeline.run_outcome import MetadataError
 
+    if sentence := settings.missing_credentials():
+        return Finding(False, sentence)
     with tempfile.TemporaryDirectory(dir=_existing(root)) as folder:
-        config = metadata.sqlite_metadata_connection_config(f"{folder}/metadata.db")
-        metadata_store.MetadataStore(config).get_artifacts()
-    return Finding(True, f"sqlite works in {_existing(root)}")
+        connection = connection_config(settings, Path(folder, "metadata.db"))
+        try:
+            found = check_store(connection)
+            with opened(connection) as handle:
+                handle.store.get_artifact_types()
+        except MetadataError as err:
+            return Finding(False, str(err))
+    return Finding(True, found if settings.backend == "mysql" else f"sqlite works in {_existing(root)}")
 
 
 def _disk(root: Path) -> Finding:

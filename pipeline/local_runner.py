@@ -33,8 +33,10 @@ from components.pusher.versions import list_versions
 from pipeline.config import PipelineConfig
 from pipeline.definition import create_components, create_pipeline
 from pipeline.disk import free_reserve, is_full
-from pipeline.recovery import CANCELED, FAILED, Leftovers, check_sqlite, recover, remove_unfinished, settle
+from pipeline.metadata_store import check_store, claim, connection_config, lost_store, opened
+from pipeline.recovery import CANCELED, FAILED, Leftovers, recover, remove_unfinished, settle
 from pipeline.retries import can_pass, delay_secs
+from pipeline.run_outcome import MetadataError
 from pipeline.run_record import ComponentRun, RunPaths
 
 _STATES = {
@@ -53,14 +55,18 @@ class LocalRun:
     """
 
     def __init__(self, config: PipelineConfig, paths: RunPaths, *, force_push: str = "") -> None:
-        """Compiles the pipeline; nothing runs yet. `force_push` is the reason to push a model that is refused."""
+        """Compiles the pipeline; nothing runs yet. `force_push` is the reason to push a model that is refused.
+
+        Raises:
+            MetadataError: If the metadata store is damaged, or its server refuses it.
+        """
         # Locally the module files are imported from where they are; packaged, each use would build and install a wheel.
         os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
         paths.metadata_file.parent.mkdir(parents=True, exist_ok=True)
         self._paths = paths
         self._retry = config.retry
-        check_sqlite(paths.metadata_file)
-        self._connection = metadata.sqlite_metadata_connection_config(str(paths.metadata_file))
+        self._connection = connection_config(config.metadata, paths.metadata_file)
+        check_store(self._connection)
         parameters = {"serving_model_dir": str(paths.serving_model_dir), "force_push": force_push}
         pipeline = create_pipeline(
             config,
@@ -116,7 +122,8 @@ class LocalRun:
         Raises:
             MetadataError: If artifacts and metadata store do not belong together.
         """
-        with metadata.Metadata(self._connection) as handle:
+        with opened(self._connection) as handle:
+            claim(handle, self._paths)
             return recover(handle, self._paths.pipeline_name, self._paths.pipeline_root)
 
     def execute(
@@ -168,8 +175,10 @@ class LocalRun:
             except BaseException as err:
                 if is_full(err):
                     free_reserve(self._paths.temporary_dir)  # the metadata store needs room to say that this failed
-                self._clean_up(CANCELED if isinstance(err, KeyboardInterrupt) else FAILED)
+                is_settled = self._clean_up(CANCELED if isinstance(err, KeyboardInterrupt) else FAILED)
                 if attempt > self._retry.of(component) or not can_pass(err):
+                    if sentence := lost_store(self._connection, err):
+                        raise MetadataError(f"{component}: {sentence}") from err
                     raise
                 logging.exception("%s failed; it is tried again.", component)
                 reason = f"{type(err).__name__}: {err}"
@@ -178,17 +187,21 @@ class LocalRun:
             of = self._retry.of(component) + 1
             on_retry(f"{component} is tried again in {wait_secs:.1f} s, attempt {attempt} of {of}: {reason}")
             time.sleep(wait_secs)
+            if not is_settled:
+                self._clean_up(FAILED)
 
-    def _clean_up(self, state: "metadata_store_pb2.Execution.State.ValueType") -> None:
-        """Publishes an execution that TFX left as it was, and removes what it wrote."""
+    def _clean_up(self, state: "metadata_store_pb2.Execution.State.ValueType") -> bool:
+        """Publishes an execution that TFX left as it was, removes what it wrote and returns whether it could."""
         try:
             with metadata.Metadata(self._connection) as handle:
                 settle(handle, self._paths.pipeline_name, state)
                 remove_unfinished(handle, self._paths.pipeline_name, self._paths.pipeline_root)
+                return True
         except (
             Exception
         ):  # as on a full disk; what made the component fail is what counts, and the next run looks again
             logging.exception("The execution that failed could not be published.")
+            return False
 
     def _launch(self, pipeline_node: pipeline_pb2.PipelineNode) -> tuple[str, dict[str, str]]:
         component = pipeline_node.node_info.id

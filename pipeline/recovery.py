@@ -73,8 +73,9 @@ def recover(handle: metadata.Metadata, pipeline_name: str, pipeline_root: Path) 
     if unknown:
         raise MetadataError(
             f"the metadata store does not know {len(unknown)} folder{'s' * (len(unknown) > 1)} of artifacts in "
-            f"{pipeline_root}, such as {unknown[0].relative_to(pipeline_root)}: it was lost, or is an old copy. Put "
-            "the right one back; or `sluice clean --keep 1 --unknown` removes these. What is served needs neither."
+            f"{pipeline_root}, such as {unknown[0].relative_to(pipeline_root)}: it was lost, is an old copy, or "
+            "`metadata` of the config names another. Put the right one back; or `sluice clean --keep 1 --unknown` "
+            "removes these. What is served needs neither."
         )
     for folder in (*folders, *_system_folders(pipeline_root)):
         shutil.rmtree(folder)

@@ -24,6 +24,14 @@ _PASSING_ERRORS = (
     mlmd_errors.UnavailableError,
 )
 _TEXTS = (*(os.strerror(number) for number in sorted(_PASSING_ERRNOS)), "database is locked")
+_MYSQL_TEXTS = (
+    "mysql_real_connect failed",  # in the middle of a run, whose beginning has logged in
+    "MySQL server has gone away",
+    "Lost connection to MySQL server",
+    "Server shutdown in progress",
+    "Deadlock found",
+    "Lock wait timeout exceeded",
+)
 _LONGEST_DELAY_SECS = 60.0
 
 
@@ -49,6 +57,8 @@ def _passes(err: BaseException) -> bool:
     if isinstance(err, OSError):
         return err.errno in _PASSING_ERRNOS or isinstance(err, TimeoutError)
     if isinstance(err, _PASSING_ERRORS):
+        return True
+    if isinstance(err, mlmd_errors.StatusError | RuntimeError) and any(text in str(err) for text in _MYSQL_TEXTS):
         return True
     # What a C++ file system or sqlite met comes as an error of another kind, with the words of the system.
     return isinstance(err, tf.errors.OpError | mlmd_errors.StatusError | sqlite3.Error) and any(

@@ -30,6 +30,7 @@ def reference_config_file(project_root):
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write compiled specs as what is expected")
+    parser.addoption("--metadata", choices=("sqlite", "mysql"), default="sqlite", help="where the runs of e2e keep it")
     parser.addoption("--faults", choices=("few", "all", "random"), default="few", help="where runs are killed")
     parser.addoption("--faults-seed", type=int, default=0, help="of the moments at which they are killed")
     parser.addoption("--faults-runs", type=int, default=20, help="how many are killed at random moments")

@@ -63,16 +63,24 @@ class Result:
 
 
 class Command:
-    """`sluice run` with one root and no way out of this machine."""
+    """`sluice run` with one root and no way out of this machine.
 
-    def __init__(self, command, root, cwd):
-        self.command = [*command, "run", "--root", str(root)]
+    `server` has the metadata, or a file under the root if it is None; then `metadata` are the options that say so.
+    """
+
+    server = None
+
+    def __init__(self, command, root, cwd, server=None):
+        self.server = server or Command.server
+        self.metadata = self.server.set_options(self.server.make_database(root)) if self.server else []
+        self.command = [*command, "run", "--root", str(root), *self.metadata]
         self.root = root
         self.cwd = cwd
         self.guard_file = root.parent / f"{root.name}.network"
         self.environment = os.environ | {
             "PYTHONPATH": str(NETWORK_GUARD),
             "NETWORK_GUARD_FILE": str(self.guard_file),
+            **(self.server.credentials if self.server else {}),
         }
 
     @property
@@ -91,25 +99,60 @@ class Command:
         return Result(process.returncode, process.stdout, process.stderr, seconds, record, self.root, versions)
 
 
+def load_module(name):
+    """Loads a module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+mariadb = load_module("mariadb")
+
+
+@pytest.fixture(scope="session")
+def database_server():
+    """A MariaDB server."""
+    if mariadb.MARIADBD is None:
+        if os.environ.get("CI"):
+            pytest.fail("There is no mariadbd. CI installs it with apt-get: see .ci/run.")
+        pytest.skip("There is no mariadbd on this machine: apt-get install mariadb-server")
+    server = mariadb.MariaDb()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metadata_server(request):
+    """The server that `--metadata mysql` asks for, else None."""
+    if request.config.getoption("--metadata") == "mysql":
+        Command.server = request.getfixturevalue("database_server")
+    return Command.server
+
+
 @pytest.fixture(scope="session")
 def new_command(tmp_path_factory):
     """Makes a `sluice run` with a root of its own; `fault`, of `fault_driver.py`, comes to each of its runs."""
 
-    def make(*fault, root=None):
+    def make(*fault, root=None, server=None):
         root = root or tmp_path_factory.mktemp("runs") / "output"
         driver = (sys.executable, str(Path(__file__).with_name("fault_driver.py")), *fault)
-        return Command(driver if fault else [str(Path(sys.executable).parent / "sluice")], root, root.parent)
+        command = driver if fault else [str(Path(sys.executable).parent / "sluice")]
+        return Command(command, root, root.parent, server)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def problems_of():
-    """What `consistency.py` finds under a root."""
-    spec = importlib.util.spec_from_file_location("consistency", Path(__file__).with_name("consistency.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.problems_of
+    """What `consistency.py` finds under a root and in its metadata store."""
+    find = load_module("consistency").problems_of
+
+    def problems(root, server=None, **options):
+        server = server or Command.server
+        return find(root, connection=server and server.connection(server.database_of(root)), **options)
+
+    return problems
 
 
 @pytest.fixture(scope="session")

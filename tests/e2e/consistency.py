@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import tensorflow as tf
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from components.model_manifest import make_manifest, read_manifest
 from components.pusher.versions import list_versions, served_versions
@@ -15,7 +17,7 @@ from pipeline.run_record import RunPaths
 LIVE, NEW, RUNNING, COMPLETE, CACHED = 2, 1, 2, 3, 5  # of MLMD's metadata_store.proto
 
 
-def problems_of(root, *, name="reference", num_runs=None, load=True):
+def problems_of(root, *, name="reference", num_runs=None, load=True, connection=None):
     """Returns what is wrong under a root, a sentence each.
 
     Args:
@@ -23,15 +25,16 @@ def problems_of(root, *, name="reference", num_runs=None, load=True):
         name: Of the pipeline.
         num_runs: How many records there must be.
         load: Whether the served version is loaded.
+        connection: Of MLMD to the server that has the metadata; without one they are in a file.
     """
     paths = RunPaths(Path(root), name, "")
-    with closing(sqlite3.connect(paths.metadata_file)) as store:
-        (integrity,) = store.execute("PRAGMA integrity_check").fetchone()
-        executions = dict(store.execute("SELECT id, last_known_state FROM Execution"))
-        artifacts = list(store.execute("SELECT id, uri, state FROM Artifact"))
-    found = [f"sqlite: {integrity}"] * (integrity != "ok")
+    found = [] if connection else _problems_of_sqlite(paths.metadata_file)
+    store = MetadataStore(connection or sqlite_metadata_connection_config(str(paths.metadata_file)))
+    context = store.get_context_by_type_and_name("pipeline", name).id
+    executions = {each.id: each.last_known_state for each in store.get_executions_by_context(context)}
+    artifacts = store.get_artifacts_by_context(context)
     found += [f"execution {key} is in state {state}" for key, state in executions.items() if state in (NEW, RUNNING)]
-    live = {Path(uri) for _, uri, state in artifacts if state == LIVE}
+    live = {Path(each.uri) for each in artifacts if each.state == LIVE}
     folders = {Path(each) for each in paths.pipeline_root.glob("*/*/[0-9]*") if not each.parent.name.startswith(".")}
     found += [f"{folder} belongs to no live artifact" for folder in sorted(folders - live)]
     found += [f"{folder} of a live artifact is not there" for folder in sorted(live - folders)]
@@ -42,6 +45,16 @@ def problems_of(root, *, name="reference", num_runs=None, load=True):
     if paths.lock_file.read_text():
         found.append(f"the lock is held: {paths.lock_file.read_text()}")
     return found
+
+
+def _problems_of_sqlite(file):
+    with closing(sqlite3.connect(file)) as store:
+        (integrity,) = store.execute("PRAGMA integrity_check").fetchone()
+        orphans = store.execute(
+            "SELECT id FROM Execution WHERE id NOT IN (SELECT execution_id FROM Association) "
+            "UNION SELECT id FROM Artifact WHERE id NOT IN (SELECT artifact_id FROM Attribution)"
+        ).fetchall()
+    return [f"sqlite: {integrity}"] * (integrity != "ok") + [f"{each} is of no pipeline" for each in orphans]
 
 
 def is_unfinished(file):

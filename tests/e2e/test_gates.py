@@ -1,6 +1,7 @@
 """A table of what can come of a run: each scenario is run for real, with its exit code and its sentence pinned."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -34,13 +35,17 @@ SERVED = "serving stays on version 1"
 class Gate:
     """`sluice run` on 450 rows, in one process, with a push destination that a scenario prepares."""
 
-    def __init__(self, folder, rows):
+    def __init__(self, folder, rows, server):
         self.folder = folder
+        self.metadata = server.set_options(server.make_database(folder)) if server else []
         self.serving_dir = folder / "output" / "serving_model" / "reference"
         (folder / "data").mkdir()
         (folder / "data" / "rows.csv").write_text("\n".join(rows) + "\n")
         worker = [sys.executable, str(Path(__file__).parent / "gate_worker.py")]
-        self.process = subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
+        environment = os.environ | (server.credentials if server else {})
+        self.process = subprocess.Popen(
+            worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment
+        )
 
     def run(self, *arguments, thresholds=(), epochs=GOOD, root="output"):
         output_file = self.folder / "terminal.txt"
@@ -48,7 +53,8 @@ class Gate:
         if thresholds:
             settings.append(f"evaluator.thresholds=[{', '.join(thresholds)}]")
         options = [word for setting in settings for word in ("--set", setting)]
-        line = json.dumps([str(output_file), ["run", "--root", str(self.folder / root), *options, *arguments]])
+        command = ["run", "--root", str(self.folder / root), *self.metadata, *options, *arguments]
+        line = json.dumps([str(output_file), command])
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         exit_code = int(self.process.stdout.readline())
@@ -83,8 +89,8 @@ class Gate:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory, reference_csv):
-    gate = Gate(tmp_path_factory.mktemp("gates"), reference_csv.read_text().splitlines()[:451])
+def prepared(tmp_path_factory, reference_csv, metadata_server):
+    gate = Gate(tmp_path_factory.mktemp("gates"), reference_csv.read_text().splitlines()[:451], metadata_server)
     for epochs in (GOOD, MIDDLING, WEAK):
         gate.model(epochs)
     yield gate

@@ -82,7 +82,7 @@ def test_second_run_waits(run, start, problems_of):
 def test_clean_leaves_a_run_alone(run, start, problems_of):
     first = start("run")
     until_locked(run)
-    cleaning = start("clean", "--root", run.root, "--keep", "1")
+    cleaning = start("clean", "--root", run.root, *run.metadata, "--keep", "1")
     _, stderr = cleaning.communicate()
     assert cleaning.returncode == 6
     assert stderr.startswith("BUSY: sluice run ")
@@ -94,7 +94,7 @@ def test_clean_leaves_a_run_alone(run, start, problems_of):
 def test_run_and_clean_started_together_both_end_right(run, start, problems_of):
     together = [
         start("run", "--wait", "120"),
-        start("clean", "--root", run.root, "--keep", "2", "--wait", "120"),
+        start("clean", "--root", run.root, *run.metadata, "--keep", "2", "--wait", "120"),
     ]
     for process in together:
         stdout, stderr = process.communicate()
@@ -103,8 +103,8 @@ def test_run_and_clean_started_together_both_end_right(run, start, problems_of):
 
 
 def test_next_run_after_a_clean_that_was_killed(run, problems_of):
-    arguments = ["clean", "--root", run.root, "--keep", "1"]
-    killed = subprocess.run([sys.executable, "-c", KILLED_CLEAN, *arguments], cwd=run.cwd)
+    arguments = ["clean", "--root", run.root, *run.metadata, "--keep", "1"]
+    killed = subprocess.run([sys.executable, "-c", KILLED_CLEAN, *arguments], cwd=run.cwd, env=run.environment)
     assert killed.returncode == -signal.SIGKILL
     assert any("belongs to no live artifact" in each for each in problems_of(run.root))
     result = run("--set", "trainer.seed=10")
