@@ -5,6 +5,7 @@ from pathlib import Path
 
 from components.example_gen.input_files import files_digest
 from components.pusher.versions import VersionError, served_versions
+from components.source_digest import source_digest
 from pipeline.config import PipelineConfig
 from pipeline.reports.runs import list_runs
 from pipeline.run_record import ExitCode, RunPaths
@@ -13,12 +14,11 @@ _DECIDED = (ExitCode.PUSHED, ExitCode.MODEL_REFUSED, ExitCode.DATA_REFUSED, Exit
 
 
 def inputs_digest(config: PipelineConfig) -> str:
-    """Returns the SHA-256 of what a run depends on: data files, config, schema and module files."""
+    """Returns the SHA-256 of what a run depends on: data, config, schema, and module files with what they import."""
     parts = [files_digest(config.example_gen.input_files()), config.model_dump_json()]
-    files = [config.schema_gen.schema_file, config.transform.module_file, config.trainer.module_file]
-    files += [config.tuner.module_file] * bool(config.tuner.algorithm) + [config.tuner.hyperparameters or ""]
-    for file in filter(None, files):
+    for file in filter(None, (config.schema_gen.schema_file, config.tuner.hyperparameters)):
         parts.append(hashlib.sha256(Path(file).read_bytes()).hexdigest())
+    parts.append(source_digest(config.transform.module_file, config.trainer.module_file, config.tuner.module_file))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
